@@ -1,0 +1,54 @@
+"""Fast style transfer: one painting and a folder of photos become a net that stylizes in one pass.
+
+>>> from fst import Stylizer
+>>> Stylizer("great_wave")(photo).save("wave.jpg")  # photo: a Pillow image
+
+The names below are imported when first used, so that ``fst --help`` does not pay for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fst.errors import FstError
+    from fst.loss_network import LossNetwork, load_loss_network
+    from fst.perceptual_loss import Losses, PerceptualLoss, gram_matrix, total_variation
+    from fst.style_file import load_style, save_style
+    from fst.stylizer import Stylizer
+    from fst.transformer_net import TransformerNet
+
+_HOMES = {
+    "FstError": "errors",
+    "LossNetwork": "loss_network",
+    "load_loss_network": "loss_network",
+    "Losses": "perceptual_loss",
+    "PerceptualLoss": "perceptual_loss",
+    "gram_matrix": "perceptual_loss",
+    "total_variation": "perceptual_loss",
+    "load_style": "style_file",
+    "save_style": "style_file",
+    "Stylizer": "stylizer",
+    "TransformerNet": "transformer_net",
+}
+
+__all__ = [
+    "FstError",
+    "LossNetwork",
+    "Losses",
+    "PerceptualLoss",
+    "Stylizer",
+    "TransformerNet",
+    "gram_matrix",
+    "load_loss_network",
+    "load_style",
+    "save_style",
+    "total_variation",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fst' has no attribute '{name}'")
+    return getattr(import_module(f"fst.{_HOMES[name]}"), name)

@@ -1,0 +1,129 @@
+"""``fst <verb>``: imports only the verb that is asked for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import fst
+from fst.errors import FstError
+
+VERBS = {
+    "train": "fit a net to one painting and a folder of photos (Hydra overrides: key=value)",
+    "stylize": "stylize photos in one pass each",
+    "export": "write a style as one graph: .pt2 or .onnx",
+    "list": "the styles at hand",
+    "info": "a style's card",
+}
+HYDRA_VERBS = {"train"}
+VERB_VARIABLE = "FST_VERB"
+# values that are paths or free text: Hydra's grammar would trip over spaces, quotes, commas ...
+QUOTED_KEYS = {
+    "style.image",
+    "style.root",
+    "style.file",
+    "style.name",
+    "style.title",
+    "style.artist",
+    "style.licence",
+    "data.root",
+    "data.val_root",
+    "data.description",
+    "data.licence",
+    "loss_network.file",
+    "loss_network.licence",
+    "run_dir",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code. 2 is a mistake in what was asked for."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"fst {fst.__version__}")
+        return 0
+    if arguments[0] not in VERBS and VERB_VARIABLE in os.environ:
+        # Lightning starts its other processes with Hydra's arguments only
+        arguments.insert(0, os.environ[VERB_VARIABLE])
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        print(f"fst: '{verb}' is no verb; use one of {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    try:
+        if verb in HYDRA_VERBS:
+            os.environ[VERB_VARIABLE] = verb
+            rest = prepare_overrides(rest)
+        code = import_module(f"fst.commands.{verb}").main(rest)
+        sys.stdout.flush()
+        return int(code or 0)
+    except FstError as error:
+        print(f"fst {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nfst {verb}: stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def usage() -> str:
+    lines = ["usage: fst VERB ...", ""]
+    lines += [f"  {verb:<10}{meaning}" for verb, meaning in VERBS.items()]
+    lines += ["", "`fst VERB --help` says more. `fst --version` prints the version."]
+    return "\n".join(lines)
+
+
+def prepare_overrides(arguments: list[str]) -> list[str]:
+    """Make a user's ``key=value`` words safe for Hydra's grammar, before Hydra sees them.
+
+    Values of path-valued keys are quoted. In a multirun (``-m``) a value with commas is left to
+    Hydra as a sweep unless it names a file that exists. A word that is neither a flag nor
+    ``key=value`` is refused with a sentence.
+    """
+    multirun = any(word in ("-m", "--multirun") for word in arguments)
+    prepared = []
+    takes_value = False
+    for word in arguments:
+        if takes_value:
+            prepared.append(word)
+            takes_value = False
+            continue
+        if word.startswith("-"):
+            takes_value = word in (
+                "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp",
+                "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun",
+            )
+            prepared.append(word)
+            continue
+        key, equals, value = word.partition("=")
+        if not equals and not word.startswith("~"):
+            raise FstError(f"'{word}' is not key=value; did you mean style={word}?")
+        if key.lstrip("+") in QUOTED_KEYS and value not in ("", "null", "???"):
+            sweep = multirun and "," in value and not Path(value).expanduser().exists()
+            word = word if sweep or _is_quoted(value) else f"{key}={quote(value)}"
+        prepared.append(word)
+    return prepared
+
+
+def quote(value: str) -> str:
+    """A string as one quoted value of Hydra's override grammar, taken literally."""
+    value = value.replace("${", "\\${")
+    slashes_before_quote = value.replace("'", "\\'")
+    if slashes_before_quote.endswith("\\"):
+        slashes_before_quote += "\\"
+    return f"'{slashes_before_quote}'"
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and not os.path.exists(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

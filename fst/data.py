@@ -1,0 +1,295 @@
+"""A folder of photos as training data: no labels, no sub-folders needed, every sample reproducible.
+
+Which photo, crop and flip make up sample k of step n depends on (seed, n, k) alone: not on the
+number of workers or processes, and not on what was drawn before. So a run can go on from any step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fst.errors import FstError
+from fst.image import find_pictures, open_image, to_picture, to_tensor
+
+COCO_FOLDERS = (("train2017", "val2017"), ("train2014", "val2014"))
+USABLE_CHECK_S = 8.0  # seconds to look for one photo that decodes before giving up
+
+
+class PhotoBatch(NamedTuple):
+    """A batch of crops, where they came from, and the unreadable files met on the way."""
+
+    photos: Tensor  # (B, 3, size, size), RGB in [0, 1]
+    paths: list[str]
+    skipped: list[tuple[str, str]]  # (path, reason)
+
+
+class PhotoFolder(Dataset[PhotoBatch]):
+    """Photos by sample number: item i is one crop, a function of (seed, i) and the list of paths.
+
+    Each pass over the photos has its own shuffle, so every photo is seen once per pass. A file
+    that cannot be read is reported and the next one in the shuffle takes its place. The crop is a
+    square whose edge is ``crop_scale`` (low, high) times the shorter side, resized to ``size``.
+    """
+
+    def __init__(
+        self,
+        *,
+        paths: Sequence[Path],
+        size: int,
+        crop_scale: tuple[float, float],
+        flip: bool,
+        seed: int,
+    ) -> None:
+        self.paths = list(paths)
+        self.size = size
+        self.crop_scale = crop_scale
+        self.flip = flip
+        self.seed = seed
+        self._unreadable: dict[int, str] = {}
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, sample: int) -> PhotoBatch:
+        count = len(self.paths)
+        order = self._shuffle(sample // count)
+        skipped: list[tuple[str, str]] = []
+        for offset in range(count):
+            number = int(order[(sample + offset) % count])
+            path = self.paths[number]
+            if number not in self._unreadable:
+                try:
+                    crop = self._crop(path, np.random.default_rng([self.seed, 1, sample]))
+                    return PhotoBatch(to_tensor(crop), [str(path)], skipped)
+                except FstError as error:
+                    self._unreadable[number] = str(error)
+            skipped.append((str(path), self._unreadable[number]))
+        raise FstError(f"none of the {count} photos can be read any more; check data.root")
+
+    def _shuffle(self, epoch: int) -> np.ndarray:
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self.seed, 0, epoch])
+            self._order = (epoch, rng.permutation(len(self.paths)))
+        return self._order[1]
+
+    def _crop(self, path: Path, rng: np.random.Generator) -> Image.Image:
+        image = to_picture(open_image(path)).rgb
+        low, high = self.crop_scale
+        edge = min(image.size) * (low + (high - low) * rng.random())
+        left = (image.width - edge) * rng.random()
+        top = (image.height - edge) * rng.random()
+        crop = image.resize(
+            (self.size, self.size),
+            Image.Resampling.BILINEAR,
+            box=(left, top, left + edge, top + edge),
+        )
+        if self.flip and rng.random() < 0.5:
+            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return crop
+
+
+class CenterCrops(Dataset[PhotoBatch]):
+    """The middle square of each held-out photo: always the same pixels, for validation."""
+
+    def __init__(self, *, paths: Sequence[Path], size: int) -> None:
+        self._folder = PhotoFolder(
+            paths=paths, size=size, crop_scale=(1.0, 1.0), flip=False, seed=0
+        )
+
+    def __len__(self) -> int:
+        return len(self._folder)
+
+    def __getitem__(self, index: int) -> PhotoBatch:
+        path = self._folder.paths[index]
+        image = to_picture(open_image(path)).rgb
+        edge = min(image.size)
+        left, top = (image.width - edge) / 2, (image.height - edge) / 2
+        size = (self._folder.size, self._folder.size)
+        box = (left, top, left + edge, top + edge)
+        crop = image.resize(size, Image.Resampling.BILINEAR, box=box)
+        return PhotoBatch(to_tensor(crop), [str(path)], [])
+
+
+class StepSampler(Sampler[list[int]]):
+    """The sample numbers of each batch, from batch ``first`` on, for one of ``world`` processes.
+
+    Batch n of process r holds samples ``n * world * batch + r * batch + (0 .. batch - 1)``: the
+    union over processes is the same for every way of dividing a global batch.
+    """
+
+    def __init__(self, *, first: int, count: int, batch: int, rank: int, world: int) -> None:
+        self.first, self.count, self.batch = first, count, batch
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return self.count  # of the whole run: Lightning counts batches from the run's start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for n in range(self.first, self.count):
+            start = (n * self.world + self.rank) * self.batch
+            yield list(range(start, start + self.batch))
+
+
+def collate(samples: Sequence[PhotoBatch]) -> PhotoBatch:
+    """Single samples -> one batch."""
+    return PhotoBatch(
+        torch.cat([sample.photos for sample in samples]),
+        [path for sample in samples for path in sample.paths],
+        [skip for sample in samples for skip in sample.skipped],
+    )
+
+
+def list_photos(root: str | Path) -> list[Path]:
+    """The photos of a folder (flat or nested) or of a text file with one path a line.
+
+    Paths in a list are relative to the list's folder. Raises ``FstError`` if there are none.
+    """
+    root = Path(root).expanduser()
+    if root.is_dir():
+        photos = list(find_pictures(root))
+        if not photos:
+            raise FstError(f"data.root={root} holds no photos (.jpg, .png ...); give another folder")
+        return photos
+    if not root.exists():
+        raise FstError(f"data.root={root} does not exist; give a folder of photos")
+    try:
+        lines = root.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise FstError(
+            f"data.root={root} is neither a folder nor a text file with one path a line"
+        ) from None
+    photos = [root.parent / line.strip() for line in lines if line.strip()]
+    if not photos:
+        raise FstError(f"data.root={root} lists no photos; write one path a line")
+    return photos
+
+
+def require_usable(photos: Sequence[Path]) -> None:
+    """Raise ``FstError`` unless at least one photo decodes; gives up after a few seconds."""
+    order = np.random.default_rng(0).permutation(len(photos))
+    stop = time.monotonic() + USABLE_CHECK_S
+    tried, reason = 0, ""
+    for number in order:
+        try:
+            to_picture(open_image(photos[number]))
+            return
+        except FstError as error:
+            tried, reason = tried + 1, reason or str(error)
+        if time.monotonic() > stop:
+            break
+    raise FstError(
+        f"none of the {tried} photos tried of {len(photos)} can be read (the first: {reason}); "
+        "give another data.root"
+    )
+
+
+def split_held_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
+    """(training, held-out): ``count`` photos, a tenth at most, picked by the hash of their name.
+
+    A single photo serves as both.
+    """
+    count = min(count, max(1, len(photos) // 10))
+    if len(photos) < 2:
+        return list(photos), list(photos)
+    ranked = sorted(photos, key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    held_out = set(ranked[:count])
+    return [path for path in photos if path not in held_out], sorted(held_out)
+
+
+class PhotoData(pl.LightningDataModule):
+    """Training crops and held-out photos from ``root`` (and ``val_root``), batch by batch.
+
+    COCO's own layout works untouched: of a root with ``train2017`` and ``val2017`` the first is
+    trained on and the second held out. Without ``val_root``, ``val_photos`` of the root are held
+    out and never trained on.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        val_root: str | None,
+        val_photos: int,
+        size: int,
+        batch_size: int,
+        crop_scale: tuple[float, float],
+        flip: bool,
+        workers: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        top = Path(root).expanduser()
+        for train_folder, val_folder in COCO_FOLDERS:
+            if (top / train_folder).is_dir():
+                if val_root is None and (top / val_folder).is_dir():
+                    val_root = str(top / val_folder)
+                top = top / train_folder
+                break
+        photos = list_photos(top)
+        require_usable(photos)
+        if val_root is not None:
+            held_out = list_photos(val_root)
+            require_usable(held_out)
+            self.train_paths, self.val_paths = photos, held_out[:val_photos]
+        else:
+            self.train_paths, self.val_paths = split_held_out(photos, val_photos)
+        self.val_paths = [path for path in self.val_paths if _readable(path)] or self.train_paths[:1]
+        self.size, self.batch_size, self.workers, self.seed = size, batch_size, workers, seed
+        self.crop_scale, self.flip = crop_scale, flip
+
+    def train_set(self) -> PhotoFolder:
+        return PhotoFolder(
+            paths=self.train_paths,
+            size=self.size,
+            crop_scale=self.crop_scale,
+            flip=self.flip,
+            seed=self.seed,
+        )
+
+    def train_dataloader(self) -> DataLoader[PhotoBatch]:
+        """Called by Lightning after a checkpoint is restored, so it starts at the next step."""
+        trainer = self.trainer
+        assert trainer is not None
+        accumulate = trainer.accumulate_grad_batches
+        sampler = StepSampler(
+            first=trainer.global_step * accumulate,
+            count=trainer.max_steps * accumulate,
+            batch=self.batch_size,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+        )
+        return DataLoader(
+            self.train_set(),
+            batch_sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[PhotoBatch]:
+        return DataLoader(
+            CenterCrops(paths=self.val_paths, size=self.size),
+            batch_size=self.batch_size,
+            collate_fn=collate,
+        )
+
+
+def _readable(path: Path) -> bool:
+    try:
+        to_picture(open_image(path))
+    except FstError:
+        return False
+    return True

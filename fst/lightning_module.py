@@ -1,0 +1,88 @@
+"""Training as a Lightning module: stylize the content batch, compute the losses, log, return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from fst.data import PhotoBatch
+from fst.errors import FstError
+from fst.perceptual_loss import Losses, PerceptualLoss
+from fst.transformer_net import TransformerNet
+
+SCHEDULES = ("constant", "one_cycle")
+
+
+class FastStyleTransfer(pl.LightningModule):
+    """Fits a ``TransformerNet`` to one painting (Johnson et al. 2016, section 3).
+
+    The loss holds its network and Gram matrices as non-persistent buffers, so a checkpoint has
+    the net and the optimizer and nothing else. ``schedule`` is ``constant`` (the paper's) or
+    ``one_cycle``, which reaches ``learning_rate`` at 30% of the steps and ends near 0: better for
+    short runs. ``compile`` passes the net and the loss through ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        *,
+        net: TransformerNet,
+        loss: PerceptualLoss,
+        learning_rate: float,
+        schedule: str,
+        compile: bool,
+    ) -> None:
+        super().__init__()
+        if schedule not in SCHEDULES:
+            raise FstError(
+                f"optimizer.schedule '{schedule}' is unknown; use one of {', '.join(SCHEDULES)}"
+            )
+        self.net = net
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        # in a tuple, so that the compiled twins are not registered as modules of their own
+        self._callables = (torch.compile(net), torch.compile(loss)) if compile else (net, loss)
+
+    def forward(self, content: Tensor) -> Tensor:
+        """content (B, 3, H, W), RGB in [0, 1] -> stylized, the same shape and range."""
+        return self._callables[0](content)
+
+    def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
+        losses = self._losses(batch)
+        self._log_losses("train", losses, batch, prog_bar=True)
+        return losses.total
+
+    def validation_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
+        losses = self._losses(batch)
+        self._log_losses("val", losses, batch, prog_bar=False)
+        return losses.total
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning_rate)
+        if self.schedule == "constant":
+            return optimizer
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=self.learning_rate, total_steps=max(2, self.trainer.max_steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def _losses(self, batch: PhotoBatch) -> Losses:
+        return self._callables[1](self(batch.photos), batch.photos)
+
+    def _log_losses(self, stage: str, losses: Losses, batch: PhotoBatch, *, prog_bar: bool) -> None:
+        terms = {
+            f"{stage}/total": losses.total,
+            f"{stage}/content": losses.content,
+            f"{stage}/style": losses.style,
+            f"{stage}/tv": losses.total_variation,
+        }
+        by_layer = {f"{stage}_style/{k}": v for k, v in losses.style_by_layer.items()}
+        options = {"batch_size": len(batch.paths), "sync_dist": stage == "val"}
+        self.log_dict({k: v.detach() for k, v in terms.items()}, prog_bar=prog_bar, **options)
+        self.log_dict({k: v.detach() for k, v in by_layer.items()}, **options)

@@ -1,0 +1,266 @@
+"""Frozen VGG-shaped networks whose features define the losses; layers are asked for by name.
+
+One mechanism serves three sources: torchvision's VGG weights, a local file of any VGG-shaped
+network, and (later) the small network that ships with the package. Only this file knows about
+means, standard deviations and the numbering of torchvision's layers.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.error
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fst.errors import FstError
+
+# torchvision's names for its weights -> (mean, std) of the RGB input in [0, 1].
+# IMAGENET1K_FEATURES are the Caffe-trained weights of the paper: 0..255 minus the mean, no std.
+CAFFE = ((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255))
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+TORCHVISION = {
+    ("vgg16", "IMAGENET1K_FEATURES"): CAFFE,
+    ("vgg16", "IMAGENET1K_V1"): IMAGENET,
+    ("vgg19", "IMAGENET1K_V1"): IMAGENET,
+}
+PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate"}
+
+
+class LossNetwork(nn.Module):
+    """A VGG-shaped network: 3x3 convolutions with ReLU, in blocks parted by 2x2 max-pooling.
+
+    ``convolutions`` are (block, weight, bias) in order; a layer's name is ``relu{block}_{index}``,
+    as in Simonyan and Zisserman 2014. The weights are held as non-persistent buffers: they follow
+    ``.to(device)``, take no gradient, and never enter a checkpoint.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        convolutions: Iterable[tuple[int, Tensor, Tensor]],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        padding_mode: str,
+        description: str,
+    ) -> None:
+        super().__init__()
+        if padding_mode not in PADDING_MODES:
+            raise FstError(
+                f"padding_mode '{padding_mode}' of {description} is unknown; "
+                f"use one of {', '.join(PADDING_MODES)}"
+            )
+        self.description = description
+        self.padding_mode = padding_mode
+        self.layers: list[str] = []
+        self._new_block: list[bool] = []
+        last_block, index = 1, 0
+        for block, weight, bias in convolutions:
+            index = index + 1 if block == last_block else 1
+            self._new_block.append(block != last_block)
+            last_block = block
+            name = f"relu{block}_{index}"
+            self.layers.append(name)
+            self.register_buffer(f"{name}_weight", weight.float(), persistent=False)
+            self.register_buffer(f"{name}_bias", bias.float(), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raise ``FstError`` naming the first layer this network does not have."""
+        for name in names:
+            if name not in self.layers:
+                raise FstError(
+                    f"layer '{name}' is not in the loss network {self.description}, which has "
+                    f"{self.layers[0]} .. {self.layers[-1]}; ask for one of "
+                    f"{', '.join(self.layers)}, or give a weight of 0 to leave it out"
+                )
+
+    def forward(self, image: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """image (B, 3, H, W), RGB in [0, 1] -> {name: features (B, C, h, w)}, after the ReLU.
+
+        Computes no further than the deepest name asked for. Differentiable in the image.
+        """
+        wanted = set(names)
+        self.require(wanted)
+        features: dict[str, Tensor] = {}
+        x = (image - self.mean) / self.std
+        for name, new_block in zip(self.layers, self._new_block, strict=True):
+            if len(features) == len(wanted):
+                break
+            if new_block:
+                x = F.max_pool2d(x, 2)
+            if self.padding_mode == "zeros":
+                x = F.conv2d(x, self._weight(name), self._bias(name), padding=1)
+            else:
+                x = F.pad(x, (1, 1, 1, 1), mode=PADDING_MODES[self.padding_mode])
+                x = F.conv2d(x, self._weight(name), self._bias(name))
+            x = F.relu(x)
+            if name in wanted:
+                features[name] = x
+        return features
+
+    def min_side(self, names: Iterable[str]) -> int:
+        """Shorter side in pixels below which the deepest of ``names`` would have no pixel left."""
+        depth = max((int(name[4]) for name in names), default=1)
+        smallest = 1 if self.padding_mode == "zeros" else 2  # reflection needs two rows
+        return smallest * 2 ** (depth - 1)
+
+    def _weight(self, name: str) -> Tensor:
+        return self.get_buffer(f"{name}_weight")
+
+    def _bias(self, name: str) -> Tensor:
+        return self.get_buffer(f"{name}_bias")
+
+
+def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tensor, Tensor]]:
+    """torchvision's ``features.N.weight`` and ``.bias`` -> (block, weight, bias) in order.
+
+    Widths and depth follow from the tensors. A step of 2 between numbers is a convolution and its
+    ReLU; a step of 3 has a max-pooling between. Other tensors (``classifier.*``) are left out and
+    not looked at. Raises ``FstError`` for what is not VGG-shaped.
+    """
+    numbers = sorted(
+        int(m.group(1)) for key in state if (m := re.fullmatch(r"features\.(\d+)\.weight", key))
+    )
+    if not numbers or numbers[0] != 0:
+        raise FstError(
+            f"{source} is not a VGG-shaped network: it has no tensor 'features.0.weight'; "
+            "give a file with torchvision's VGG keys"
+        )
+    convolutions: list[tuple[int, Tensor, Tensor]] = []
+    block, channels, previous = 1, 3, -2
+    for number in numbers:
+        weight = state[f"features.{number}.weight"]
+        bias = state.get(f"features.{number}.bias")
+        gap = number - previous
+        if weight.ndim != 4 or gap not in (2, 3):
+            raise FstError(
+                f"{source} is not a plain VGG: at features.{number} the layers do not follow the "
+                "pattern convolution, ReLU, pooling (a batch-norm VGG is not supported)"
+            )
+        if bias is None:
+            raise FstError(f"{source} has no tensor 'features.{number}.bias'; the file is not whole")
+        if tuple(weight.shape[1:]) != (channels, 3, 3) or bias.shape != weight.shape[:1]:
+            raise FstError(
+                f"{source}: features.{number}.weight has shape {tuple(weight.shape)}, expected "
+                f"(any, {channels}, 3, 3) with a bias to match; the file does not fit together"
+            )
+        if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
+            raise FstError(f"{source}: features.{number} holds NaN or infinity; the file is damaged")
+        block += gap == 3
+        channels, previous = weight.shape[0], number
+        convolutions.append((block, weight, bias))
+    return convolutions
+
+
+def load_loss_network(
+    *,
+    name: str,
+    weights: str | None = None,
+    file: str | Path | None = None,
+    mean: Iterable[float] | None = None,
+    std: Iterable[float] | None = None,
+    padding_mode: str | None = None,
+) -> LossNetwork:
+    """Build a frozen loss network from a local ``file``, or else from torchvision by ``name``.
+
+    ``file`` is a ``.safetensors`` or ``.pth`` of a VGG-shaped network with torchvision's keys.
+    ``mean`` and ``std`` (RGB, in units of [0, 1]) and ``padding_mode`` are taken from the
+    arguments if given, else from the file's metadata, else from torchvision's ``weights``.
+    Raises ``FstError`` with one sentence for anything a user can mend.
+    """
+    if file is not None:
+        path = Path(file).expanduser()
+        state, metadata = _read_state(path)
+        default_mean, default_std = TORCHVISION.get((name, weights or ""), (None, None))
+        mean = mean or _floats(metadata.get("mean"), path) or default_mean
+        std = std or _floats(metadata.get("std"), path) or default_std
+        if mean is None or std is None:
+            raise FstError(
+                f"{path} does not say which mean and std its input has; give "
+                "loss_network.mean=[r,g,b] and loss_network.std=[r,g,b], in units of [0, 1]"
+            )
+        padding_mode = padding_mode or metadata.get("padding_mode") or "zeros"
+        source = description = path.name
+    else:
+        known = ", ".join(f"{n} {w}" for n, w in TORCHVISION)
+        if (name, weights) not in TORCHVISION:
+            raise FstError(
+                f"loss network '{name}' with weights '{weights}' is unknown; known are {known}, "
+                "or give a local file: loss_network.file=FILE"
+            )
+        default_mean, default_std = TORCHVISION[name, str(weights)]
+        mean, std = mean or default_mean, std or default_std
+        padding_mode = padding_mode or "zeros"
+        state = _download(name, str(weights))
+        source = description = f"{name} ({weights})"
+    mean, std = tuple(mean), tuple(std)
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        raise FstError(
+            f"mean {mean} and std {std} of {description} must be three numbers each, std above 0"
+        )
+    return LossNetwork(
+        convolutions=parse_vgg(state, source),
+        mean=mean,
+        std=std,
+        padding_mode=padding_mode,
+        description=description,
+    )
+
+
+def _floats(text: str | None, path: Path) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise FstError(f"{path}: '{text}' in the metadata is not three numbers") from None
+
+
+def _read_state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a weight file, without running anything that is pickled in it."""
+    if not path.is_file():
+        raise FstError(f"loss network file {path} does not exist; check loss_network.file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(str(path), "pt") as handle:
+                state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+                return state, dict(handle.metadata() or {})
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FstError(
+            f"loss network file {path} cannot be read ({first_line[:120]}); give a .safetensors "
+            "or .pth file of a VGG-shaped network"
+        ) from None
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise FstError(f"loss network file {path} holds no plain dictionary of tensors")
+    return state, {}
+
+
+def _download(name: str, weights: str) -> Mapping[str, Tensor]:
+    """torchvision's weights, from its cache or the network; the checksum is verified."""
+    import torchvision
+
+    enum = getattr(torchvision.models, f"{name.upper()}_Weights")
+    entry = enum[weights]
+    try:
+        return entry.get_state_dict(progress=True, check_hash=True)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+        raise FstError(
+            f"the {name} weights ({Path(entry.url).name}) could not be downloaded ({error}); "
+            f"bring the file from a machine with a network to {cache}, or give a local "
+            "VGG-shaped network: loss_network.file=FILE"
+        ) from None

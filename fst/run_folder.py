@@ -1,0 +1,155 @@
+"""One folder a run: its config, versions, checkpoint, curves, previews and, at the end, its style.
+
+``runs/NAME`` is gone on with when the same command is given again, and never mixed with a run of
+other settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import fst
+from fst.errors import FstError
+from fst.image import write_whole
+
+# what may differ between a run and its continuation: it does not change what is computed
+HARMLESS = (
+    "run_dir",
+    "resume",
+    "checkpoint_every",
+    "previews",
+    "logger",
+    "data.workers",
+    "style.root",
+    "trainer.log_every_n_steps",
+    "trainer.val_check_interval",
+    "trainer.limit_val_batches",
+    "trainer.enable_progress_bar",
+)
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow", "numpy")
+
+
+class RunFolder:
+    """The paths of one run, and what is written before its first step."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    config_file = property(lambda self: self.path / "config.yaml")
+    about_file = property(lambda self: self.path / "run.json")
+    checkpoint = property(lambda self: self.path / "last.ckpt")
+    previews = property(lambda self: self.path / "previews")
+    skipped_photos = property(lambda self: self.path / "skipped_photos.tsv")
+
+    def style_file(self, name: str) -> Path:
+        return self.path / f"{name}.safetensors"
+
+    def write_about(self, config: Mapping[str, Any]) -> None:
+        """The resolved config and the versions, commit, seed and machine behind it."""
+        about = {
+            "fst": fst.__version__,
+            "commit": git_commit(),
+            "seed": config.get("seed"),
+            "command": sys.argv,
+            "machine": machine(),
+            "python": platform.python_version(),
+            "packages": dict(_versions()),
+        }
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        write_whole(self.config_file, text.encode())
+        write_whole(self.about_file, json.dumps(about, indent=1, ensure_ascii=False).encode())
+
+
+def open_run(path: Path, config: Mapping[str, Any], *, resume: str) -> tuple[RunFolder, bool]:
+    """The folder to run in, and whether it holds a run to go on with.
+
+    ``resume`` is ``auto`` (go on if the settings match, refuse if they differ) or ``false`` (a new
+    numbered sibling if the folder is in use). Raises ``FstError`` saying what differs.
+    """
+    if resume not in ("auto", "false"):
+        raise FstError(f"resume={resume} is unknown; use resume=auto or resume=false")
+    run = RunFolder(path)
+    if not run.config_file.exists():
+        return run, False
+    if resume == "false":
+        number = 2
+        while path.with_name(f"{path.name}-{number}").exists():
+            number += 1
+        return RunFolder(path.with_name(f"{path.name}-{number}")), False
+    if not run.checkpoint.exists():
+        return run, False  # stopped before its first checkpoint: nothing to lose
+    try:
+        old = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError) as error:
+        raise FstError(
+            f"{run.config_file} cannot be read ({error}); use resume=false for a new run"
+        ) from None
+    changes = list(differences(old, config))
+    if changes:
+        raise FstError(
+            f"{path} holds a run with other settings: {'; '.join(changes)}. Give the old settings "
+            "to go on with it, or resume=false to start another beside it"
+        )
+    return run, True
+
+
+def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    """'key: old -> new' for every setting that matters and differs."""
+    if any(key == name or key.startswith(f"{name}.") for name in HARMLESS):
+        return
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            yield from differences(
+                old.get(name), new.get(name), f"{key}.{name}" if key else str(name)
+            )
+    elif old != new:
+        yield f"{key} {old} -> {new}"
+
+
+def git_commit() -> str | None:
+    """The commit of the clone this runs from, with '+' if it has changes; None if installed."""
+    top = Path(fst.__file__).resolve().parent.parent
+    if not (top / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(top)]
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if dirty else "")
+
+
+def machine() -> str:
+    """What computes here, in words: '2 CPU cores (AMD EPYC)' or a GPU's name."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((ln.split(":")[1].strip() for ln in lines if "model name" in ln), model)
+    return f"{os.cpu_count()} CPU cores ({model})"
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue

@@ -1,0 +1,159 @@
+"""One file is one trained style: its tensors in safetensors, its card as JSON in the metadata.
+
+Nothing is pickled, so a style file from anywhere is safe to load. Reading needs neither Hydra nor
+Lightning nor any config: the card says how the net is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+import fst
+from fst.errors import FstError
+from fst.image import write_whole
+from fst.paths import checkpoints_dir
+from fst.transformer_net import TransformerNet
+
+FORMAT = "fst-style"
+FORMAT_VERSION = 1
+SUFFIX = ".safetensors"
+
+
+@dataclass
+class Card:
+    """What a style file says of itself. ``training``, ``losses``, ``export`` are open mappings."""
+
+    name: str
+    net: dict[str, int]  # arguments of TransformerNet
+    painting: dict[str, Any] = field(default_factory=dict)  # title, artist, year, licence
+    loss_network: dict[str, Any] = field(default_factory=dict)  # description, licence
+    data: dict[str, Any] = field(default_factory=dict)  # description, photos, licence
+    training: dict[str, Any] = field(default_factory=dict)  # steps, size, weights, time, machine
+    losses: dict[str, float] = field(default_factory=dict)  # final, on held-out photos
+    export: dict[str, Any] = field(default_factory=dict)  # parity of exported graphs
+    fst_version: str = ""
+    sha256: str = ""  # of the tensors, see tensors_sha256
+    format_version: int = FORMAT_VERSION
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_style(path: str | Path, net: TransformerNet, card: Card, *, half: bool) -> None:
+    """Write a style file whole or not at all; ``half`` stores float16 (3.4 MB at width 32).
+
+    Fills in the card's net arguments, version and checksum. Refuses NaN and infinity.
+    """
+    dtype = torch.float16 if half else torch.float32
+    tensors = {
+        name: tensor.detach().cpu().to(dtype).contiguous()
+        for name, tensor in net.state_dict().items()
+    }
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise FstError(f"{path} is not written: {name} of the net holds NaN or infinity")
+    card.net = net.arguments
+    card.fst_version = fst.__version__
+    card.format_version = FORMAT_VERSION
+    card.sha256 = tensors_sha256(tensors)
+    metadata = {"format": FORMAT, "card": json.dumps(asdict(card), ensure_ascii=False)}
+    write_whole(Path(path), save(tensors, metadata))
+
+
+def read_card(path: str | Path) -> Card:
+    """The card alone, without reading the tensors; ``FstError`` for a foreign or damaged file."""
+    return _read(Path(path), with_tensors=False)[0]
+
+
+def load_style(path: str | Path) -> tuple[TransformerNet, Card]:
+    """A style file -> (float32 net in eval mode on the CPU, card), its checksum verified.
+
+    Raises ``FstError`` for a file that is missing, damaged, foreign or of a newer format.
+    """
+    path = Path(path)
+    card, tensors = _read(path, with_tensors=True)
+    if tensors_sha256(tensors) != card.sha256:
+        raise FstError(f"{path} is damaged: its tensors do not match the checksum in its card")
+    try:
+        net = TransformerNet(**card.net)
+        net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except (TypeError, RuntimeError):
+        raise FstError(f"{path} is damaged: its tensors do not fit the net in its card") from None
+    return net.eval().requires_grad_(False), card
+
+
+def _read(path: Path, *, with_tensors: bool) -> tuple[Card, dict[str, Tensor]]:
+    if not path.is_file():
+        raise FstError(f"style file {path} does not exist; `fst list` shows the styles at hand")
+    try:
+        with safe_open(str(path), "pt") as handle:
+            metadata = handle.metadata() or {}
+            names = list(handle.keys()) if with_tensors else []
+            tensors = {name: handle.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise FstError(f"{path} is damaged or not a style file ({error})") from None
+    if metadata.get("format") != FORMAT:
+        raise FstError(f"{path} is not a style of fst: its metadata lack format '{FORMAT}'")
+    try:
+        fields = json.loads(metadata["card"])
+        version = int(fields["format_version"])
+    except (KeyError, ValueError, TypeError):
+        raise FstError(f"{path} is damaged: its card cannot be read") from None
+    if version > FORMAT_VERSION:
+        raise FstError(
+            f"{path} has style format {version}, newer than {FORMAT_VERSION}, the newest that "
+            f"fst {fst.__version__} reads; update fst"
+        )
+    known = {key: value for key, value in fields.items() if key in Card.__dataclass_fields__}
+    try:
+        return Card(**known), tensors
+    except TypeError:
+        raise FstError(f"{path} is damaged: its card lacks fields") from None
+
+
+def shipped_styles() -> dict[str, Path]:
+    """The styles inside the package: {name: path}."""
+    return {path.stem: path for path in sorted(checkpoints_dir().glob(f"*{SUFFIX}"))}
+
+
+def trained_styles(runs: str | Path = "runs") -> dict[str, Path]:
+    """The styles trained here: {name: path} of every ``runs/NAME/NAME.safetensors``."""
+    found = sorted(Path(runs).glob(f"*/*{SUFFIX}"))
+    return {path.parent.name: path for path in found if path.stem in path.parent.name}
+
+
+def find_style(name_or_file: str | Path) -> Path:
+    """A style's path by file, by shipped name, or by name of a run below ``runs/``, in that order.
+
+    Raises ``FstError`` listing the known names.
+    """
+    text = str(name_or_file)
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    shipped, trained = shipped_styles(), trained_styles()
+    if text in shipped:
+        return shipped[text]
+    if text in trained:
+        return trained[text]
+    if path.suffix == SUFFIX or len(path.parts) > 1:
+        raise FstError(f"style file {path} does not exist; `fst list` shows the styles at hand")
+    known = ", ".join([*shipped, *trained]) or "none yet; `fst train` makes one"
+    raise FstError(f"style '{text}' is unknown; known styles: {known}")

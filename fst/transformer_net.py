@@ -1,0 +1,158 @@
+"""The image transformation network (Johnson, Alahi, Fei-Fei 2016, section 3.1 and supplement).
+
+One forward pass stylizes a photo. The architecture in the paper's notation is
+``c9s1-32, d64, d128, R128 x 5, u64, u32, c9s1-3``. Where we depart from it, the class concerned
+says so and why.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MIN_SIDE = 16  # pixels; below it the reflection at a quarter of the size runs out of rows
+
+
+class ConvLayer(nn.Module):
+    """A convolution that keeps the size (divided by the stride, rounded up).
+
+    Departure: reflection padding at every convolution instead of 40 px once at the front, so that
+    no border shows and any size from 16 px fits.
+    """
+
+    def __init__(
+        self, *, in_channels: int, out_channels: int, kernel_size: int, stride: int
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding=kernel_size // 2,
+            padding_mode="reflect",
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, in, H, W) -> (B, out, ceil(H / stride), ceil(W / stride))."""
+        return self.conv(x)
+
+
+def _norm(channels: int) -> nn.InstanceNorm2d:
+    """Affine instance normalization in place of batch normalization (Ulyanov et al. 2016)."""
+    return nn.InstanceNorm2d(channels, affine=True)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a sum; ReLU after the first only, none after the sum.
+
+    The form of Gross and Wilber that the paper follows (supplement). Departure: the convolutions
+    are padded, so the skip needs no crop.
+    """
+
+    def __init__(self, *, channels: int) -> None:
+        super().__init__()
+        self.conv1 = ConvLayer(
+            in_channels=channels, out_channels=channels, kernel_size=3, stride=1
+        )
+        self.norm1 = _norm(channels)
+        self.conv2 = ConvLayer(
+            in_channels=channels, out_channels=channels, kernel_size=3, stride=1
+        )
+        self.norm2 = _norm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> (B, C, H, W)."""
+        y = F.relu(self.norm1(self.conv1(x)))
+        return x + self.norm2(self.conv2(y))
+
+
+class UpsampleConvLayer(nn.Module):
+    """Nearest-neighbour enlargement to a given size, then a convolution.
+
+    Departure: the paper's transposed convolution spreads unevenly and leaves a checkerboard
+    (Odena et al. 2016). The target is the size the encoder had on the way down, not "times two":
+    that is what returns every odd size exactly, with no crop afterwards, which also keeps the
+    exported graph free of size-dependent slices.
+    """
+
+    def __init__(self, *, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = ConvLayer(
+            in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=1
+        )
+
+    def forward(self, x: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+        """x (B, in, h, w), size (H, W) -> (B, out, H, W)."""
+        return self.conv(F.interpolate(x, size=size, mode="nearest"))
+
+
+class TransformerNet(nn.Module):
+    """The feed-forward stylizer: RGB in [0, 1] in, RGB in [0, 1] out, of the same height and width.
+
+    ``width`` is the number of channels after the first convolution: 32 in the paper (1,679,235
+    parameters at five residual blocks), 16 in the authors' released instance-norm models, at a
+    quarter of the operations.
+
+    Departure: the output is ``(1 + tanh) / 2``. The authors' code has ``150 * tanh`` around the
+    mean colour, a little wider than the pixel range, and clips on saving; ours is bounded by the
+    range itself, so nothing is ever clipped and no gradient is cut by a clamp.
+    """
+
+    def __init__(self, *, width: int, residual_blocks: int) -> None:
+        super().__init__()
+        self.width = width
+        self.residual_blocks = residual_blocks
+        self.conv1 = ConvLayer(in_channels=3, out_channels=width, kernel_size=9, stride=1)
+        self.norm1 = _norm(width)
+        self.down1 = ConvLayer(
+            in_channels=width, out_channels=2 * width, kernel_size=3, stride=2
+        )
+        self.norm2 = _norm(2 * width)
+        self.down2 = ConvLayer(
+            in_channels=2 * width, out_channels=4 * width, kernel_size=3, stride=2
+        )
+        self.norm3 = _norm(4 * width)
+        self.residual = nn.Sequential(
+            *(ResidualBlock(channels=4 * width) for _ in range(residual_blocks))
+        )
+        self.up1 = UpsampleConvLayer(
+            in_channels=4 * width, out_channels=2 * width, kernel_size=3
+        )
+        self.norm4 = _norm(2 * width)
+        self.up2 = UpsampleConvLayer(in_channels=2 * width, out_channels=width, kernel_size=3)
+        self.norm5 = _norm(width)
+        self.conv2 = ConvLayer(in_channels=width, out_channels=3, kernel_size=9, stride=1)
+
+    @property
+    def arguments(self) -> dict[str, int]:
+        """What to call the class with to build this net again; stored in a style file's card."""
+        return {"width": self.width, "residual_blocks": self.residual_blocks}
+
+    def forward(self, content: Tensor) -> Tensor:
+        """content (B, 3, H, W), RGB in [0, 1], H and W >= 16 -> stylized (B, 3, H, W) in [0, 1]."""
+        full = F.relu(self.norm1(self.conv1(content)))
+        half = F.relu(self.norm2(self.down1(full)))
+        x = F.relu(self.norm3(self.down2(half)))
+        x = self.residual(x)
+        x = F.relu(self.norm4(self.up1(x, half.shape[-2:])))
+        x = F.relu(self.norm5(self.up2(x, full.shape[-2:])))
+        return (torch.tanh(self.conv2(x)) + 1) / 2
+
+
+class PixelNet(nn.Module):
+    """The whole single pass from 8-bit pixels to 8-bit pixels: what is exported and what runs.
+
+    The wrapper keeps the research net free of pixel formats. Rounding is to the nearest level.
+    """
+
+    def __init__(self, net: TransformerNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """pixels (B, 3, H, W) uint8 RGB -> stylized (B, 3, H, W) uint8 RGB."""
+        dtype = self.net.conv1.conv.weight.dtype
+        stylized = self.net(pixels.to(dtype) / 255)
+        return (stylized.float() * 255).round().to(torch.uint8)
