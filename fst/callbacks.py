@@ -1,4 +1,4 @@
-"""What happens beside the training step: previews, checkpoints, progress, the list of bad photos."""
+"""What happens beside the training step: previews, checkpoints, progress, bad photos named."""
 
 from __future__ import annotations
 
@@ -117,7 +117,9 @@ class LastCheckpoint(pl.Callback):
         if isinstance(exception, KeyboardInterrupt) and trainer.global_step > 0:
             self.save(trainer)
             if trainer.is_global_zero:
-                print(f"\nstopped at step {trainer.global_step}; the same command goes on from there")
+                print(
+                    f"\nstopped at step {trainer.global_step}; the same command goes on from there"
+                )
 
     def save(self, trainer: pl.Trainer) -> None:
         step = trainer.global_step
@@ -135,11 +137,14 @@ class LastCheckpoint(pl.Callback):
 class StopOnNaN(pl.Callback):
     """Stops at the first loss that is not finite, naming the step, before it is saved anywhere."""
 
+    def __init__(self, *, every: int) -> None:
+        self.every = every
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any
     ) -> None:
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        if trainer.global_step % trainer.log_every_n_steps == 0 and not torch.isfinite(loss):
+        if trainer.global_step % self.every == 0 and not torch.isfinite(loss):
             raise FstError(
                 f"the loss is {loss.item()} at step {trainer.global_step}; the last good state is "
                 "in last.ckpt; lower optimizer.learning_rate, or set trainer.gradient_clip_val=1"
@@ -173,11 +178,12 @@ class SkippedPhotos(pl.Callback):
 class Progress(TQDMProgressBar):
     """The bar on a terminal (ETA and the three terms); plain lines where there is none.
 
-    Also logs ``images_per_s``, over the steps since the last log.
+    Also logs ``images_per_s`` and ``learning_rate`` every ``every`` steps.
     """
 
-    def __init__(self, *, terminal: bool) -> None:
+    def __init__(self, *, terminal: bool, every: int) -> None:
         super().__init__(refresh_rate=1 if terminal else 0)
+        self.every = every
         self.terminal = terminal
         self._mark = (0.0, 0)
         self._images = 0
@@ -193,7 +199,7 @@ class Progress(TQDMProgressBar):
         self._started = (time.monotonic(), trainer.global_step)
         self._mark, self._images = (time.monotonic(), trainer.global_step), 0
 
-    def on_train_batch_end(  # type: ignore[override]
+    def on_train_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
@@ -204,7 +210,7 @@ class Progress(TQDMProgressBar):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         self._images += len(batch.paths) * trainer.world_size
         step = trainer.global_step
-        if step % trainer.log_every_n_steps or step == self._mark[1]:
+        if step % self.every or step == self._mark[1]:
             return
         now = time.monotonic()
         speed = self._images / max(now - self._mark[0], 1e-9)
@@ -225,8 +231,8 @@ class Progress(TQDMProgressBar):
             )
 
     def _speak(self, step: int, trainer: pl.Trainer) -> bool:
-        every = max(trainer.log_every_n_steps, int(trainer.max_steps) // 100)
-        return step % every < trainer.log_every_n_steps or step == trainer.max_steps
+        every = max(self.every, int(trainer.max_steps) // 100)
+        return step % every < self.every or step == trainer.max_steps
 
 
 def duration(seconds: float) -> str:

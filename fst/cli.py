@@ -65,6 +65,11 @@ def main(argv: list[str] | None = None) -> int:
     except FstError as error:
         print(f"fst {verb}: {error}", file=sys.stderr)
         return 2
+    except SystemExit as stop:  # argparse and Hydra end so; a sentence is a user's mistake
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+            return 2
+        return int(stop.code or 0)
     except KeyboardInterrupt:
         print(f"\nfst {verb}: stopped", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -97,8 +102,19 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
             continue
         if word.startswith("-"):
             takes_value = word in (
-                "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp",
-                "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun",
+                "--config-dir",
+                "-cd",
+                "--config-name",
+                "-cn",
+                "--config-path",
+                "-cp",
+                "--cfg",
+                "-c",
+                "--package",
+                "-p",
+                "--info",
+                "-i",
+                "--experimental-rerun",
             )
             prepared.append(word)
             continue
@@ -122,7 +138,9 @@ def quote(value: str) -> str:
 
 
 def _is_quoted(value: str) -> bool:
-    return len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and not os.path.exists(value)
+    return (
+        len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and not os.path.exists(value)
+    )
 
 
 if __name__ == "__main__":

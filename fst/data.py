@@ -160,7 +160,7 @@ def list_photos(root: str | Path) -> list[Path]:
     if root.is_dir():
         photos = list(find_pictures(root))
         if not photos:
-            raise FstError(f"data.root={root} holds no photos (.jpg, .png ...); give another folder")
+            raise FstError(f"data.root={root} holds no photos (.jpg, .png ...)")
         return photos
     if not root.exists():
         raise FstError(f"data.root={root} does not exist; give a folder of photos")
@@ -245,7 +245,9 @@ class PhotoData(pl.LightningDataModule):
             self.train_paths, self.val_paths = photos, held_out[:val_photos]
         else:
             self.train_paths, self.val_paths = split_held_out(photos, val_photos)
-        self.val_paths = [path for path in self.val_paths if _readable(path)] or self.train_paths[:1]
+        self.val_paths = [path for path in self.val_paths if _readable(path)] or self.train_paths[
+            :1
+        ]
         self.size, self.batch_size, self.workers, self.seed = size, batch_size, workers, seed
         self.crop_scale, self.flip = crop_scale, flip
 

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from fst.errors import FstError
 
 # what a folder is searched for; a file named on its own may have any suffix Pillow reads
 PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .tif .tiff .gif .ppm .pgm .jp2 .avif .tga".split()
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"}
+    | {".pgm", ".jp2", ".avif", ".tga"}
 )
 SAVE_FORMATS = {
     ".jpg": "JPEG",
@@ -38,14 +39,14 @@ NO_ALPHA = {"JPEG", "BMP"}
 
 @dataclass(frozen=True)
 class Picture:
-    """An upright picture: 8-bit RGB, with its alpha channel and its RGB ICC profile if it has any."""
+    """An upright 8-bit RGB picture, with its alpha channel and its ICC profile if it has any."""
 
     rgb: Image.Image  # mode RGB
     alpha: Image.Image | None = None  # mode L, of the same size
     icc_profile: bytes | None = None  # of an RGB colour space; None means sRGB
 
     def resized(self, shorter_side: int) -> Picture:
-        """The same picture with its shorter side at ``shorter_side`` pixels, proportions kept."""
+        """The same picture with its shorter side at ``shorter_side`` pixels."""
         return Picture(
             rgb=resize_shorter(self.rgb, shorter_side),
             alpha=resize_shorter(self.alpha, shorter_side) if self.alpha else None,
@@ -75,7 +76,7 @@ def open_image(path: str | Path) -> Image.Image:
             f"{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} megapixels; "
             "make it smaller first"
         ) from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise FstError(f"{path} is not a picture that can be read; give a JPEG or PNG") from None
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
@@ -181,7 +182,7 @@ def save_picture(path: str | Path, picture: Picture, *, quality: int) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` whole or not at all, making its folder; ``FstError`` if refused."""
+    """Write ``data`` to ``path`` whole or not at all, making its folder; else ``FstError``."""
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -83,6 +83,6 @@ class FastStyleTransfer(pl.LightningModule):
             f"{stage}/tv": losses.total_variation,
         }
         by_layer = {f"{stage}_style/{k}": v for k, v in losses.style_by_layer.items()}
-        options = {"batch_size": len(batch.paths), "sync_dist": stage == "val"}
+        options: dict[str, Any] = {"batch_size": len(batch.paths), "sync_dist": stage == "val"}
         self.log_dict({k: v.detach() for k, v in terms.items()}, prog_bar=prog_bar, **options)
         self.log_dict({k: v.detach() for k, v in by_layer.items()}, **options)

@@ -146,14 +146,14 @@ def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tenso
                 "pattern convolution, ReLU, pooling (a batch-norm VGG is not supported)"
             )
         if bias is None:
-            raise FstError(f"{source} has no tensor 'features.{number}.bias'; the file is not whole")
+            raise FstError(f"{source} lacks features.{number}.bias; the file is not whole")
         if tuple(weight.shape[1:]) != (channels, 3, 3) or bias.shape != weight.shape[:1]:
             raise FstError(
                 f"{source}: features.{number}.weight has shape {tuple(weight.shape)}, expected "
                 f"(any, {channels}, 3, 3) with a bias to match; the file does not fit together"
             )
         if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
-            raise FstError(f"{source}: features.{number} holds NaN or infinity; the file is damaged")
+            raise FstError(f"{source}: features.{number} holds NaN; the file is damaged")
         block += gap == 3
         channels, previous = weight.shape[0], number
         convolutions.append((block, weight, bias))

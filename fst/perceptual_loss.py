@@ -109,9 +109,7 @@ class PerceptualLoss(nn.Module):
             for name in self.style_layers:
                 gram = gram_matrix(features[name])
                 self.register_buffer(f"gram_{name}", gram, persistent=False)
-                self.register_buffer(
-                    f"gram_power_{name}", gram.square().mean(), persistent=False
-                )
+                self.register_buffer(f"gram_power_{name}", gram.square().mean(), persistent=False)
 
     def forward(self, stylized: Tensor, content: Tensor) -> Losses:
         """stylized, content (B, 3, H, W), RGB in [0, 1] -> the weighted terms, differentiable

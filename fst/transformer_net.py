@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+OUTPUT_GAIN = 0.1
 MIN_SIDE = 16  # pixels; below it the reflection at a quarter of the size runs out of rows
 
 
@@ -53,13 +54,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, *, channels: int) -> None:
         super().__init__()
-        self.conv1 = ConvLayer(
-            in_channels=channels, out_channels=channels, kernel_size=3, stride=1
-        )
+        self.conv1 = ConvLayer(in_channels=channels, out_channels=channels, kernel_size=3, stride=1)
         self.norm1 = _norm(channels)
-        self.conv2 = ConvLayer(
-            in_channels=channels, out_channels=channels, kernel_size=3, stride=1
-        )
+        self.conv2 = ConvLayer(in_channels=channels, out_channels=channels, kernel_size=3, stride=1)
         self.norm2 = _norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,9 +103,7 @@ class TransformerNet(nn.Module):
         self.residual_blocks = residual_blocks
         self.conv1 = ConvLayer(in_channels=3, out_channels=width, kernel_size=9, stride=1)
         self.norm1 = _norm(width)
-        self.down1 = ConvLayer(
-            in_channels=width, out_channels=2 * width, kernel_size=3, stride=2
-        )
+        self.down1 = ConvLayer(in_channels=width, out_channels=2 * width, kernel_size=3, stride=2)
         self.norm2 = _norm(2 * width)
         self.down2 = ConvLayer(
             in_channels=2 * width, out_channels=4 * width, kernel_size=3, stride=2
@@ -117,9 +112,7 @@ class TransformerNet(nn.Module):
         self.residual = nn.Sequential(
             *(ResidualBlock(channels=4 * width) for _ in range(residual_blocks))
         )
-        self.up1 = UpsampleConvLayer(
-            in_channels=4 * width, out_channels=2 * width, kernel_size=3
-        )
+        self.up1 = UpsampleConvLayer(in_channels=4 * width, out_channels=2 * width, kernel_size=3)
         self.norm4 = _norm(2 * width)
         self.up2 = UpsampleConvLayer(in_channels=2 * width, out_channels=width, kernel_size=3)
         self.norm5 = _norm(width)
@@ -138,7 +131,7 @@ class TransformerNet(nn.Module):
         x = self.residual(x)
         x = F.relu(self.norm4(self.up1(x, half.shape[-2:])))
         x = F.relu(self.norm5(self.up2(x, full.shape[-2:])))
-        return (torch.tanh(self.conv2(x)) + 1) / 2
+        return (torch.tanh(OUTPUT_GAIN * self.conv2(x)) + 1) / 2
 
 
 class PixelNet(nn.Module):

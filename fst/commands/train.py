@@ -1,7 +1,7 @@
 """fst train style=NAME data.root=PHOTOS: fit a net to one painting.
 
-    fst train style.image=painting.jpg data.root=photos/
-    fst train style=starry_night style.root=paintings/ data.root=coco/ experiment=paper
+fst train style.image=painting.jpg data.root=photos/
+fst train style=starry_night style.root=paintings/ data.root=coco/ experiment=paper
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 import hydra
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from fst.callbacks import (
@@ -69,9 +69,7 @@ def train(config: DictConfig) -> Path:
     Raises ``FstError`` for what the user can mend, before the nets are built wherever it can.
     """
     _quiet_libraries()
-    image = find_painting(
-        image=config.style.image, file=config.style.file, root=config.style.root
-    )
+    image = find_painting(image=config.style.image, file=config.style.file, root=config.style.root)
     config.style.name = name = config.style.name or image.stem
     if OmegaConf.is_missing(config.data, "root"):
         raise FstError("no photos are named; give a folder of them with data.root=FOLDER")
@@ -184,8 +182,8 @@ def _build_trainer(
     shown = data.val_paths[: config.previews.photos]
     thumbnail = to_tensor(resize_shorter(to_image(painting.image), config.previews.size))
     callbacks: list[pl.Callback] = [
-        Progress(terminal=terminal),
-        StopOnNaN(),
+        Progress(terminal=terminal, every=config.trainer.log_every_n_steps),
+        StopOnNaN(every=config.trainer.log_every_n_steps),
         SkippedPhotos(report=run.skipped_photos),
         Previews(
             photos=shown,
@@ -213,7 +211,7 @@ def _build_trainer(
             enable_checkpointing=False,
             num_sanity_val_steps=0,
         )
-    except (ValueError, TypeError, pl.utilities.exceptions.MisconfigurationException) as error:
+    except (ValueError, TypeError, MisconfigurationException) as error:
         raise FstError(f"the trainer refuses these settings: {error}") from None
 
 
@@ -234,9 +232,7 @@ def _say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoDat
     _say(f"estimate       about {left} for {trainer.max_steps} steps on {machine()}")
 
 
-def _log_hyperparameters(
-    trainer: pl.Trainer, config: DictConfig, losses: dict[str, float]
-) -> None:
+def _log_hyperparameters(trainer: pl.Trainer, config: DictConfig, losses: dict[str, float]) -> None:
     parameters = {
         "style": config.style.name,
         "loss_network": config.loss_network.file or config.loss_network.name,
@@ -295,5 +291,3 @@ def _quiet_libraries() -> None:
     )
     for pattern in patterns:
         warnings.filterwarnings("ignore", message=pattern)
-
-

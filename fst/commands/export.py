@@ -1,0 +1,44 @@
+"""fst export STYLE --format pt2|onnx -o FILE: the whole style as one graph, proved on the spot.
+
+fst export great_wave --format onnx -o great_wave.onnx
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from fst.errors import FstError
+from fst.graph_file import FORMATS, export_graph
+from fst.style_file import find_style, load_style
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    net, card = load_style(find_style(options.style))
+    suffix = f".{options.format}"
+    path = Path(options.output or f"{card.name}{suffix}").expanduser()
+    if path.suffix != suffix:
+        raise FstError(
+            f"-o {path} does not end in {suffix}, the suffix of --format {options.format}"
+        )
+    if path.exists() and not options.force:
+        raise FstError(f"{path} exists already; use --force to replace it, or -o elsewhere")
+    parity = export_graph(net, card, path, file_format=options.format)
+    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): uint8 (batch, 3, height, width), RGB")
+    print(
+        f"parity with eager PyTorch at {', '.join(parity['shapes'])}: largest difference "
+        f"{parity['max_difference']} of 255, mean {parity['mean_difference']:.5f}"
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fst export", description="Write a style as one graph from pixels to pixels."
+    )
+    parser.add_argument("style", metavar="STYLE", help="name or style file")
+    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("-o", "--output", metavar="FILE", help="default STYLE.FORMAT here")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    return parser

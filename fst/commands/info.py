@@ -1,0 +1,35 @@
+"""fst info STYLE: a style's card, for people or, with --json, for machines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from fst.style_file import find_style, read_card
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="fst info", description="Show a style's card.")
+    parser.add_argument("style", metavar="STYLE", help="name or style file")
+    parser.add_argument("--json", action="store_true", help="print the card as JSON")
+    options = parser.parse_args(argv)
+    path = find_style(options.style)
+    card = asdict(read_card(path))
+    if options.json:
+        print(json.dumps(card, indent=1, ensure_ascii=False))
+        return 0
+    print(f"{'file':<34}{path}")
+    for key, value in _flat(card):
+        print(f"{key:<34}{value}")
+    return 0
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,29 @@
+"""fst list: the styles at hand, shipped and trained here."""
+
+from __future__ import annotations
+
+import argparse
+
+from fst.errors import FstError
+from fst.style_file import read_card, shipped_styles, trained_styles
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="fst list", description="Show the styles at hand.")
+    parser.parse_args(argv)
+    rows = [("shipped", name, path) for name, path in shipped_styles().items()]
+    rows += [("runs/", name, path) for name, path in trained_styles().items()]
+    if not rows:
+        print("no styles yet; `fst train` makes one")
+        return 0
+    width = max(len(name) for _, name, _ in rows)
+    for where, name, path in rows:
+        try:
+            painting = read_card(path).painting
+        except FstError as error:
+            print(f"{name:<{width}}  {where:<8} {error}")
+            continue
+        parts = [painting.get(key) for key in ("title", "artist", "year")]
+        title = ", ".join(str(part) for part in parts if part) or "your own painting"
+        print(f"{name:<{width}}  {where:<8} {path.stat().st_size / 1e6:4.1f} MB  {title}")
+    return 0

@@ -1,0 +1,159 @@
+"""fst stylize PHOTOS... --style NAME_OR_FILE: one forward pass a photo.
+
+fst stylize photo.jpg --style great_wave
+fst stylize holiday/ --style great_wave -o painted/
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from fst.errors import FstError
+from fst.image import SAVE_FORMATS, find_pictures, read_picture, save_picture
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo and where its result goes, without the suffix if that depends on the photo."""
+
+    photo: Path
+    target: Path
+    suffix_given: bool
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    if not 1 <= options.quality <= 100:
+        raise FstError(f"--quality {options.quality} is not in 1 .. 100")
+    if options.size is not None and options.size < 16:
+        raise FstError(f"--size {options.size} is smaller than 16 px; give the shorter side")
+    from fst.style_file import find_style, read_card  # torch is paid for from here on
+
+    name = read_card(find_style(options.style)).name
+    jobs = plan(options.photos, options.output, name)
+
+    from fst.stylizer import Stylizer
+
+    stylizer = Stylizer(options.style, device=options.device)
+    failed = 0
+    for number, job in enumerate(jobs, 1):
+        start = time.monotonic()
+        try:
+            target = stylize_file(stylizer, job, options)
+        except FstError as error:
+            failed += 1
+            sentence = str(error)
+            if str(job.photo) not in sentence:
+                sentence = f"{job.photo}: {sentence}"
+            print(f"fst stylize: {sentence}", file=sys.stderr, flush=True)
+            continue
+        count = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
+        print(f"{count}{job.photo} -> {target} ({time.monotonic() - start:.1f} s)", flush=True)
+    if len(jobs) > 1:
+        print(f"{len(jobs) - failed} photos stylized, {failed} failed")
+    return 1 if failed else 0
+
+
+def stylize_file(stylizer: object, job: Job, options: argparse.Namespace) -> Path:
+    """Stylize one file; returns the path written. Raises ``FstError``."""
+    from fst.stylizer import Stylizer
+
+    assert isinstance(stylizer, Stylizer)
+    if job.suffix_given:
+        _require_free(job.target, job.photo, force=options.force)
+    photo = read_picture(job.photo)
+    target = job.target
+    if not job.suffix_given:
+        target = target.with_name(target.name + (".png" if photo.alpha else ".jpg"))
+        _require_free(target, job.photo, force=options.force)
+    if options.size is not None:
+        photo = photo.resized(options.size)
+    save_picture(target, stylizer.picture(photo), quality=options.quality)
+    return target
+
+
+def plan(photos: list[str], output: str | None, style: str) -> list[Job]:
+    """Which photos, and where each result goes.
+
+    A folder is searched recursively and its structure kept, below ``output`` or, without one,
+    below ``FOLDER_STYLE`` in the current folder. Two photos of one name and folder that differ
+    in their suffix keep it in the result's name.
+    """
+    files: list[tuple[Path, Path]] = []  # (photo, its path relative to where results go)
+    out = Path(output).expanduser() if output is not None else None
+    for text in photos:
+        for source in _expand(text):
+            if source.is_dir():
+                top = Path() if out else Path(f"{source.resolve().name}_{style}")
+                results = (out or top).resolve()
+                found = [p for p in find_pictures(source) if results not in p.resolve().parents]
+                if not found:
+                    raise FstError(f"folder {source} holds no photos (.jpg, .png ...)")
+                files += [(photo, top / photo.relative_to(source)) for photo in found]
+            else:
+                files.append((source, Path(source.name)))
+    files = list(dict.fromkeys(files))
+    if out is not None and out.suffix.lower() in SAVE_FORMATS and not out.is_dir():
+        if len(files) > 1:
+            raise FstError(
+                f"-o {out} is one file, but {len(files)} photos are given; name a folder"
+            )
+        return [Job(files[0][0], out, suffix_given=True)]
+    if out is not None and out.exists() and not out.is_dir():
+        raise FstError(f"-o {out} is a file with no picture suffix; give a folder or FILE.jpg")
+    stems = Counter(relative.with_suffix("") for _, relative in files)
+    jobs = []
+    for photo, relative in files:
+        stem = relative.name if stems[relative.with_suffix("")] > 1 else relative.stem
+        target = (out or Path()) / relative.parent / f"{stem}_{style}"
+        jobs.append(Job(photo, target, suffix_given=False))
+    twice = [str(job.photo) for job in jobs if [j.target for j in jobs].count(job.target) > 1]
+    if twice:
+        raise FstError(f"{' and '.join(twice)} have one name; use a folder for each")
+    return jobs
+
+
+def _expand(text: str) -> list[Path]:
+    path = Path(text).expanduser()
+    if path.exists():
+        return [path]
+    if glob.has_magic(text):
+        found = sorted(Path(name) for name in glob.glob(os.path.expanduser(text), recursive=True))
+        if not found:
+            raise FstError(f"no file matches '{text}'")
+        return found
+    return [path]  # named as missing when its turn comes, and the others go on
+
+
+def _require_free(target: Path, photo: Path, *, force: bool) -> None:
+    if target.exists() and photo.exists() and target.samefile(photo):
+        raise FstError(f"{target} is the photo itself; give another output with -o")
+    if target.exists() and not force:
+        raise FstError(f"{target} exists already; use --force to replace it, or -o elsewhere")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fst stylize", description="Stylize photos in one forward pass each."
+    )
+    parser.add_argument(
+        "photos", nargs="+", metavar="PHOTO", help="files, folders (recursively) or globs"
+    )
+    parser.add_argument(
+        "--style", required=True, metavar="NAME_OR_FILE", help="see `fst list`; or a style file"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="PATH", help="file or folder; default PHOTO_STYLE.jpg here"
+    )
+    parser.add_argument("--size", type=int, metavar="PX", help="resize to this shorter side first")
+    parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP (default 95)")
+    parser.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    parser.add_argument("--force", action="store_true", help="replace existing files")
+    return parser

@@ -1,0 +1,189 @@
+"""One file is one exported graph: uint8 pixels in, uint8 pixels out, any batch, height and width.
+
+``.pt2`` is torch.export's program, ``.onnx`` runs in ONNX Runtime and its kin. Both carry the
+style's card and the parity that was measured on the file itself.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import Dim
+
+from fst.errors import FstError
+from fst.image import write_whole
+from fst.style_file import Card
+from fst.transformer_net import MIN_SIDE, PixelNet, TransformerNet
+
+FORMATS = ("pt2", "onnx")
+MAX_SIDE = 16384  # pixels
+MAX_BATCH = 1024
+# batch, height, width: the least, odd ones, more than one picture
+PARITY_SHAPES = ((1, 16, 16), (1, 17, 31), (2, 65, 48), (3, 33, 129), (1, 255, 339))
+
+Run = Callable[[Tensor], Tensor]
+
+
+def export_graph(
+    net: TransformerNet, card: Card, path: Path, *, file_format: str
+) -> dict[str, Any]:
+    """Write the graph, run the bytes written at several odd sizes, and return the parity.
+
+    The file appears only if no pixel is off by more than 1 of 255 from eager PyTorch; else
+    ``FstError`` is raised and nothing is left behind.
+    """
+    if file_format not in FORMATS:
+        raise FstError(f"--format {file_format} is unknown; use one of {', '.join(FORMATS)}")
+    pixel_net = PixelNet(net).eval()
+    with _quiet():
+        pack = _pack_pt2(pixel_net) if file_format == "pt2" else _pack_onnx(pixel_net)
+        load = load_pt2 if file_format == "pt2" else load_onnx
+        parity = measure_parity(pixel_net, load(pack({})))
+        if parity["max_difference"] > 1:
+            raise FstError(
+                f"{path} is not written: a pixel of the exported graph is off by "
+                f"{parity['max_difference']} of 255; please report this with your torch version"
+            )
+        card.export[file_format] = parity
+        data = pack({"card": json.dumps(asdict(card), ensure_ascii=False)})
+        again = measure_parity(pixel_net, load(data))
+    if again["max_difference"] > 1:
+        raise FstError(f"{path} is not written: the graph changed while its card was put in")
+    write_whole(path, data)
+    return parity
+
+
+def measure_parity(pixel_net: PixelNet, run: Run) -> dict[str, Any]:
+    """The largest and mean difference between a graph and eager PyTorch, in levels of 255."""
+    generator = torch.Generator().manual_seed(0)
+    largest, total, count = 0, 0.0, 0
+    for batch, height, width in PARITY_SHAPES:
+        noise = torch.rand(batch, 3, height, width, generator=generator)
+        ramp = torch.linspace(0, 1, width).expand(batch, 3, height, width)
+        pixels = ((noise * 0.3 + ramp * 0.7) * 255).to(torch.uint8)
+        with torch.inference_mode():
+            expected = pixel_net(pixels)
+        got = run(pixels)
+        if got.shape != expected.shape or got.dtype != torch.uint8:
+            raise FstError(
+                f"the exported graph returned {tuple(got.shape)} for {tuple(pixels.shape)}; "
+                "please report this with your torch version"
+            )
+        difference = (got.int() - expected.int()).abs()
+        largest = max(largest, int(difference.max()))
+        total += float(difference.sum())
+        count += difference.numel()
+    shapes = ["x".join(map(str, shape)) for shape in PARITY_SHAPES]
+    return {
+        "max_difference": largest,
+        "mean_difference": total / count,
+        "shapes": shapes,
+        "torch": torch.__version__,
+    }
+
+
+def load_pt2(data: bytes) -> Run:
+    """The bytes of a ``.pt2`` file -> a function from pixels to pixels."""
+    module = torch.export.load(io.BytesIO(data)).module()
+
+    def run(pixels: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return module(pixels)
+
+    return run
+
+
+def load_onnx(data: bytes) -> Run:
+    """The bytes of an ``.onnx`` file -> a function from pixels to pixels, in ONNX Runtime."""
+    onnxruntime = _require("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.enable_cpu_mem_arena = False  # the arena keeps 11 GB after one 2048 px photo
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    def run(pixels: Tensor) -> Tensor:
+        (stylized,) = session.run(None, {"pixels": np.ascontiguousarray(pixels.numpy())})
+        return torch.from_numpy(stylized)
+
+    return run
+
+
+def _dynamic() -> dict[str, dict[int, Any]]:
+    return {
+        "pixels": {
+            0: Dim("batch", min=1, max=MAX_BATCH),
+            2: Dim("height", min=MIN_SIDE, max=MAX_SIDE),
+            3: Dim("width", min=MIN_SIDE, max=MAX_SIDE),
+        }
+    }
+
+
+def _example() -> tuple[Tensor]:
+    # a batch of 2 and unlike sides: torch.export freezes a dimension of 1 and merges equal ones
+    return (torch.zeros(2, 3, 70, 93, dtype=torch.uint8),)
+
+
+def _pack_pt2(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
+    program = torch.export.export(pixel_net, _example(), dynamic_shapes=_dynamic())
+
+    def pack(metadata: dict[str, str]) -> bytes:
+        buffer = io.BytesIO()
+        extra = {f"{key}.json": value for key, value in metadata.items()}
+        torch.export.save(program, buffer, extra_files=extra)
+        return buffer.getvalue()
+
+    return pack
+
+
+def _pack_onnx(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
+    _require("onnx")
+    _require("onnxscript")
+    program = torch.onnx.export(
+        pixel_net,
+        _example(),
+        dynamo=True,
+        dynamic_shapes=_dynamic(),
+        input_names=["pixels"],
+        output_names=["stylized"],
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+
+    def pack(metadata: dict[str, str]) -> bytes:
+        model = program.model_proto
+        for key, value in metadata.items():
+            entry = model.metadata_props.add()
+            entry.key, entry.value = key, value
+        return model.SerializeToString()
+
+    return pack
+
+
+def _require(package: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(package)
+    except ImportError:
+        raise FstError(f"--format onnx needs {package}; pip install 'fst[onnx]'") from None
+
+
+class _quiet(warnings.catch_warnings):
+    """Keep the exporters' notes to themselves, not to us, out of the output."""
+
+    def __enter__(self) -> Any:
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        logging.getLogger("onnxscript").setLevel(logging.ERROR)
+        entered = super().__enter__()
+        warnings.simplefilter("ignore")
+        return entered
