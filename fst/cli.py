@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from importlib import import_module
@@ -131,10 +132,9 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
 def quote(value: str) -> str:
     """A string as one quoted value of Hydra's override grammar, taken literally."""
     value = value.replace("${", "\\${")
-    slashes_before_quote = value.replace("'", "\\'")
-    if slashes_before_quote.endswith("\\"):
-        slashes_before_quote += "\\"
-    return f"'{slashes_before_quote}'"
+    # in quotes Hydra reads backslashes literally, but for those that stand before a quote
+    value = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
+    return f"'{value}'"
 
 
 def _is_quoted(value: str) -> bool:

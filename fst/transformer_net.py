@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# Before the tanh. A step of Adam moves each of the last layer's thousands of weights alike, so the
+# sum jumps by units; without the gain whole regions are thrown into saturation and stay there as
+# black or white blobs.
 OUTPUT_GAIN = 0.1
 MIN_SIDE = 16  # pixels; below it the reflection at a quarter of the size runs out of rows
 
@@ -94,7 +97,8 @@ class TransformerNet(nn.Module):
 
     Departure: the output is ``(1 + tanh) / 2``. The authors' code has ``150 * tanh`` around the
     mean colour, a little wider than the pixel range, and clips on saving; ours is bounded by the
-    range itself, so nothing is ever clipped and no gradient is cut by a clamp.
+    range itself, so nothing is ever clipped and no gradient is cut by a clamp. ``OUTPUT_GAIN``
+    before the tanh keeps it out of saturation while the net is young.
     """
 
     def __init__(self, *, width: int, residual_blocks: int) -> None:

@@ -1,0 +1,67 @@
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from fst.cli import main
+from fst.graph_file import load_onnx, load_pt2
+from fst.style_file import load_style
+from fst.transformer_net import PixelNet
+
+LOADERS = {"pt2": load_pt2, "onnx": load_onnx}
+
+
+@pytest.mark.parametrize("file_format", ["pt2", "onnx"])
+def test_an_exported_graph_is_the_net_at_any_batch_and_odd_size(
+    tiny_style: Path, tmp_path: Path, file_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"tiny.{file_format}"
+    command = ["export", str(tiny_style), "--format", file_format, "-o", str(path)]
+    assert main(command) == 0
+    assert "largest difference" in capsys.readouterr().out
+    run = LOADERS[file_format](path.read_bytes())
+    net = PixelNet(load_style(tiny_style)[0])
+    for shape in ((1, 3, 16, 31), (4, 3, 45, 18), (1, 3, 101, 67)):
+        pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
+        with torch.no_grad():
+            difference = (run(pixels).int() - net(pixels).int()).abs()
+        assert difference.max() <= 1
+
+    assert main(command) == 2  # nothing is overwritten
+    assert "use --force" in capsys.readouterr().err
+
+
+def test_the_parity_is_stored_in_the_file(tiny_style: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.pt2"
+    assert main(["export", str(tiny_style), "--format", "pt2", "-o", str(path)]) == 0
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith("card.json")]
+        card = json.loads(archive.read(name))
+    assert card["name"] == "tiny"
+    assert card["export"]["pt2"]["max_difference"] <= 1
+    assert "1x17x31" in card["export"]["pt2"]["shapes"]
+
+
+def test_a_graph_that_is_off_leaves_no_file(
+    tiny_style: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def off_by_two(data: bytes) -> object:
+        run = load_pt2(data)
+        return lambda pixels: run(pixels).clamp(2) - 2
+
+    monkeypatch.setattr("fst.graph_file.load_pt2", off_by_two)
+    path = tmp_path / "t.pt2"
+    assert main(["export", str(tiny_style), "--format", "pt2", "-o", str(path)]) == 2
+    assert "is not written: a pixel of the exported graph is off by 2" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_suffix_is_refused(tiny_style: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(tiny_style), "--format", "onnx", "-o", "x.pt2"]) == 2
+    assert "does not end in .onnx" in capsys.readouterr().err

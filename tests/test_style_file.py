@@ -1,0 +1,118 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from fst.errors import FstError
+from fst.style_file import (
+    FORMAT_VERSION,
+    Card,
+    find_style,
+    load_style,
+    read_card,
+    save_style,
+    trained_styles,
+)
+from fst.transformer_net import TransformerNet
+
+
+def make_net() -> TransformerNet:
+    torch.manual_seed(1)
+    return TransformerNet(width=4, residual_blocks=2)
+
+
+def rewrite(path: Path, out: Path, **card_changes: object) -> Path:
+    with safe_open(str(path), "pt") as handle:
+        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+        metadata = handle.metadata()
+    card = json.loads(metadata["card"]) | card_changes
+    save_file(tensors, out, {**metadata, "card": json.dumps(card)})
+    return out
+
+
+def test_a_net_and_its_card_round_trip(tmp_path: Path) -> None:
+    net = make_net()
+    card = Card(
+        name="wave",
+        net={},
+        painting={"artist": "Léger"},
+        training={"steps": 7},
+        losses={"total": 1},
+    )
+    save_style(tmp_path / "wave.safetensors", net, card, half=False)
+    loaded, read = load_style(tmp_path / "wave.safetensors")
+    assert read == card
+    assert read.net == {"width": 4, "residual_blocks": 2}
+    assert read.painting == {"artist": "Léger"}
+    photo = torch.rand(1, 3, 20, 20)
+    assert torch.equal(net(photo), loaded(photo))
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_half_precision_is_half_the_size_and_nearly_the_same_picture(tmp_path: Path) -> None:
+    net = TransformerNet(width=32, residual_blocks=5)
+    save_style(tmp_path / "h.safetensors", net, Card(name="h", net={}), half=True)
+    assert 3.3e6 < (tmp_path / "h.safetensors").stat().st_size < 3.5e6
+    photo = torch.rand(1, 3, 32, 32)
+    loaded, _ = load_style(tmp_path / "h.safetensors")
+    with torch.no_grad():
+        assert (net(photo) - loaded(photo)).abs().max() < 2 / 255
+
+
+def test_a_net_with_nan_is_not_written(tmp_path: Path) -> None:
+    net = make_net()
+    with torch.no_grad():
+        net.conv1.conv.weight[0] = float("nan")
+    with pytest.raises(FstError, match="NaN"):
+        save_style(tmp_path / "n.safetensors", net, Card(name="n", net={}), half=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flipped_bit_is_noticed(tiny_style: Path, tmp_path: Path) -> None:
+    data = bytearray(tiny_style.read_bytes())
+    data[-100] ^= 1
+    (tmp_path / "bad.safetensors").write_bytes(data)
+    with pytest.raises(FstError, match=r"bad\.safetensors is damaged: .* checksum"):
+        load_style(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 300, 0.5, 0.999])
+def test_a_cut_file_is_noticed(tiny_style: Path, tmp_path: Path, keep: float) -> None:
+    data = tiny_style.read_bytes()
+    length = int(keep if keep >= 1 or keep == 0 else keep * len(data))
+    (tmp_path / "cut.safetensors").write_bytes(data[:length])
+    with pytest.raises(FstError, match="damaged or not a style file"):
+        read_card(tmp_path / "cut.safetensors")
+
+
+def test_foreign_and_newer_files_are_refused(tiny_style: Path, tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(FstError, match="is not a style of fst"):
+        load_style(tmp_path / "foreign.safetensors")
+    newer = rewrite(tiny_style, tmp_path / "newer.safetensors", format_version=FORMAT_VERSION + 1)
+    with pytest.raises(FstError, match="newer than .* update fst"):
+        load_style(newer)
+    wrong = rewrite(
+        tiny_style, tmp_path / "wrong.safetensors", net={"width": 5, "residual_blocks": 1}
+    )
+    with pytest.raises(FstError, match="do not fit the net"):
+        load_style(wrong)
+
+
+def test_a_name_is_sought_among_shipped_styles_then_runs(
+    tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "tiny").mkdir(parents=True)
+    run_file = tmp_path / "runs" / "tiny" / "tiny.safetensors"
+    run_file.write_bytes(tiny_style.read_bytes())
+    assert find_style("tiny").resolve() == run_file
+    assert list(trained_styles()) == ["tiny"]
+    assert find_style(str(tiny_style)) == tiny_style
+    with pytest.raises(FstError, match=r"style 'tyni' is unknown; known styles: .*tiny"):
+        find_style("tyni")
+    with pytest.raises(FstError, match=r"no\.safetensors does not exist"):
+        find_style("no.safetensors")
