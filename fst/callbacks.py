@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from PIL import Image
@@ -18,6 +17,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
+from fst.console import duration
 from fst.data import PhotoBatch
 from fst.errors import FstError
 from fst.image import Picture, read_picture, save_picture, to_image, to_tensor
@@ -188,6 +188,17 @@ class Progress(TQDMProgressBar):
         self._mark = (0.0, 0)
         self._images = 0
         self._started = (0.0, 0)
+        self._before_s = 0.0
+
+    def elapsed_s(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return self._before_s + time.monotonic() - self._started[0] if self._started[0] else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"elapsed_s": self.elapsed_s()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before_s = float(state_dict["elapsed_s"])
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
@@ -233,11 +244,3 @@ class Progress(TQDMProgressBar):
     def _speak(self, step: int, trainer: pl.Trainer) -> bool:
         every = max(self.every, int(trainer.max_steps) // 100)
         return step % every < self.every or step == trainer.max_steps
-
-
-def duration(seconds: float) -> str:
-    """Seconds -> '1 h 05 min', '12 min' or '40 s'."""
-    minutes = int(np.ceil(seconds / 60))
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"

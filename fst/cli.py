@@ -38,6 +38,7 @@ QUOTED_KEYS = {
     "loss_network.licence",
     "run_dir",
 }
+LAYER_KEYS = ("loss.content_layers", "loss.style_layers")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"fst {fst.__version__}")
         return 0
-    if arguments[0] not in VERBS and VERB_VARIABLE in os.environ:
+    if arguments[0] not in VERBS and {VERB_VARIABLE, "LOCAL_RANK"} <= os.environ.keys():
         # Lightning starts its other processes with Hydra's arguments only
         arguments.insert(0, os.environ[VERB_VARIABLE])
     verb, rest = arguments[0], arguments[1:]
@@ -80,6 +81,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def usage() -> str:
+    """The verbs, a line each."""
     lines = ["usage: fst VERB ...", ""]
     lines += [f"  {verb:<10}{meaning}" for verb, meaning in VERBS.items()]
     lines += ["", "`fst VERB --help` says more. `fst --version` prints the version."]
@@ -89,16 +91,17 @@ def usage() -> str:
 def prepare_overrides(arguments: list[str]) -> list[str]:
     """Make a user's ``key=value`` words safe for Hydra's grammar, before Hydra sees them.
 
-    Values of path-valued keys are quoted. In a multirun (``-m``) a value with commas is left to
-    Hydra as a sweep unless it names a file that exists. A word that is neither a flag nor
-    ``key=value`` is refused with a sentence.
+    Flags go first, as argparse wants them. Values of path-valued keys are quoted. Layers of the
+    loss may be named without Hydra's ``+``, as any layer of the network may be asked for. In a
+    multirun (``-m``) a value with commas is left to Hydra as a sweep unless it names a file that
+    exists. A word that is neither a flag nor ``key=value`` is refused with a sentence.
     """
     multirun = any(word in ("-m", "--multirun") for word in arguments)
-    prepared = []
+    flags, prepared = [], []
     takes_value = False
     for word in arguments:
         if takes_value:
-            prepared.append(word)
+            flags.append(word)
             takes_value = False
             continue
         if word.startswith("-"):
@@ -117,7 +120,7 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
                 "-i",
                 "--experimental-rerun",
             )
-            prepared.append(word)
+            flags.append(word)
             continue
         key, equals, value = word.partition("=")
         if not equals and not word.startswith("~"):
@@ -125,8 +128,10 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
         if key.lstrip("+") in QUOTED_KEYS and value not in ("", "null", "???"):
             sweep = multirun and "," in value and not Path(value).expanduser().exists()
             word = word if sweep or _is_quoted(value) else f"{key}={quote(value)}"
+        if key.startswith(LAYER_KEYS):
+            word = f"++{word}"
         prepared.append(word)
-    return prepared
+    return flags + prepared
 
 
 def quote(value: str) -> str:

@@ -55,6 +55,11 @@ class RunFolder:
     def style_file(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"
 
+    def steps_done(self) -> int:
+        """The step of the last checkpoint."""
+        checkpoint = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        return int(checkpoint["global_step"])
+
     def write_about(self, config: Mapping[str, Any]) -> None:
         """The resolved config and the versions, commit, seed and machine behind it."""
         about = {

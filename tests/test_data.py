@@ -13,10 +13,9 @@ from fst.data import (
     PhotoFolder,
     StepSampler,
     collate,
-    list_photos,
-    split_held_out,
 )
 from fst.errors import FstError
+from fst.photo_files import list_photos, split_held_out
 
 
 def folder(photos: Path, seed: int = 0, **changes: object) -> PhotoFolder:

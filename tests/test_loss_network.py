@@ -10,7 +10,7 @@ from fst.loss_network import LossNetwork, load_loss_network, parse_vgg
 
 from .conftest import vgg_state
 
-# torchvision numbers its layers; these are the ReLUs of VGG-16 and VGG-19 (their configuration D, E)
+# torchvision numbers its layers; these are ReLUs of VGG-16 and VGG-19
 VGG16_RELUS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22, "relu5_3": 29}
 VGG19_RELUS = {"relu1_1": 1, "relu2_1": 6, "relu3_4": 17, "relu4_2": 22, "relu5_1": 29}
 

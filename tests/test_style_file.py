@@ -93,7 +93,7 @@ def test_foreign_and_newer_files_are_refused(tiny_style: Path, tmp_path: Path) -
     with pytest.raises(FstError, match="is not a style of fst"):
         load_style(tmp_path / "foreign.safetensors")
     newer = rewrite(tiny_style, tmp_path / "newer.safetensors", format_version=FORMAT_VERSION + 1)
-    with pytest.raises(FstError, match="newer than .* update fst"):
+    with pytest.raises(FstError, match=r"newer than .* update fst"):
         load_style(newer)
     wrong = rewrite(
         tiny_style, tmp_path / "wrong.safetensors", net={"width": 5, "residual_blocks": 1}

@@ -1,0 +1,44 @@
+"""What a long job says: one process speaks, and libraries' advice against our choices is hushed."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+
+HUSHED = (
+    ".*does not have many workers.*",  # two are plenty for one net on a CPU
+    ".*your dataloader is not resumable.*",  # it is: the sampler starts at the step
+    ".*smaller than the logging interval.*",
+    ".*Checkpoint directory .* exists.*",
+    ".*LeafSpec.*",
+    ".*tensorboardX.*",
+)
+
+
+def first_process() -> bool:
+    """Whether this is the only process of a job, or the first of several."""
+    ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return all(int(os.environ.get(variable, "0")) == 0 for variable in ranks)
+
+
+def say(line: str) -> None:
+    """Print a line, on the first process only."""
+    if first_process():
+        print(line, flush=True)
+
+
+def hush_libraries() -> None:
+    """Keep Lightning's advice out of the output where we have decided otherwise on purpose."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for pattern in HUSHED:
+        warnings.filterwarnings("ignore", message=pattern)
+
+
+def duration(seconds: float) -> str:
+    """Seconds -> '1 h 05 min', '12 min' or '40 s'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"

@@ -1,0 +1,157 @@
+"""A config, composed and complete -> the parts of an experiment: data, loss, trainer, card."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+
+from fst.callbacks import LastCheckpoint, Previews, Progress, SkippedPhotos, StopOnNaN
+from fst.data import PhotoData
+from fst.errors import FstError
+from fst.image import resize_shorter, to_image, to_tensor
+from fst.loss_network import load_loss_network
+from fst.painting import Painting
+from fst.perceptual_loss import PerceptualLoss
+from fst.run_folder import RunFolder, machine
+from fst.style_file import Card
+
+CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A group of the config as a plain dictionary, resolved."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def build_data(config: DictConfig) -> PhotoData:
+    """The photos; ``FstError`` if none are named or none can be used."""
+    if OmegaConf.is_missing(config.data, "root"):
+        raise FstError("no photos are named; give a folder of them with data.root=FOLDER")
+    options = {key: v for key, v in plain(config.data).items() if key not in CARD_ONLY}
+    return PhotoData(seed=config.seed, **options)
+
+
+def build_loss(config: DictConfig, painting: Painting) -> PerceptualLoss:
+    """The configured loss against a painting; the style's weights multiply the loss's."""
+    options = {key: v for key, v in plain(config.loss_network).items() if key not in CARD_ONLY}
+    network = load_loss_network(**options)
+    weights = config.style.weights
+    return PerceptualLoss(
+        network=network,
+        style_image=painting.image,
+        content_layers=config.loss.content_layers,
+        style_layers=config.loss.style_layers,
+        content_weight=config.loss.content_weight * weights.content,
+        style_weight=config.loss.style_weight * weights.style,
+        tv_weight=config.loss.tv_weight * weights.tv,
+        relative=config.loss.relative,
+    )
+
+
+def build_trainer(
+    config: DictConfig, run: RunFolder, data: PhotoData, painting: Painting
+) -> pl.Trainer:
+    """The configured Lightning trainer with our callbacks; ``FstError`` for what it refuses."""
+    terminal = sys.stderr.isatty() and config.trainer.enable_progress_bar
+    shown = data.val_paths[: config.previews.photos]
+    thumbnail = to_tensor(resize_shorter(to_image(painting.image), config.previews.size))
+    callbacks: list[pl.Callback] = [
+        Progress(terminal=terminal, every=config.trainer.log_every_n_steps),
+        StopOnNaN(every=config.trainer.log_every_n_steps),
+        SkippedPhotos(report=run.skipped_photos),
+        Previews(
+            photos=shown,
+            painting=thumbnail,
+            size=config.previews.size,
+            every=config.previews.every,
+            folder=run.previews,
+        ),
+        LastCheckpoint(path=run.checkpoint, every=config.checkpoint_every),
+    ]
+    logger = hydra.utils.instantiate(config.logger) if config.logger else False
+    options = plain(config.trainer)
+    options.pop("enable_progress_bar")
+    try:
+        return pl.Trainer(
+            **options,
+            max_epochs=1,  # one long epoch; the loader reshuffles at each pass over the photos
+            check_val_every_n_epoch=None,
+            callbacks=callbacks,
+            logger=logger,
+            default_root_dir=run.path,
+            use_distributed_sampler=False,  # the sampler knows the processes itself
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            num_sanity_val_steps=0,
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise FstError(f"the trainer refuses these settings: {error}") from None
+
+
+def build_card(
+    config: DictConfig, trainer: pl.Trainer, loss: PerceptualLoss, data: PhotoData
+) -> Card:
+    """The card of a finished run, with the held-out losses of the last validation."""
+    elapsed = [c.elapsed_s() for c in trainer.callbacks if isinstance(c, Progress)]  # type: ignore[attr-defined]
+    return Card(
+        name=config.style.name,
+        net=plain(config.net),
+        painting={key: config.style[key] for key in ("title", "artist", "year", "licence")},
+        loss_network={
+            "description": loss.network.description,
+            "licence": config.loss_network.licence,
+        },
+        data={
+            **{key: config.data[key] for key in CARD_ONLY},
+            "photos": len(data.train_paths),
+            "held_out": len(data.val_paths),
+        },
+        training={
+            "steps": trainer.global_step,
+            "batch_size": config.data.batch_size * trainer.world_size,
+            "size": config.data.size,
+            "style_size": config.style.size,
+            "loss": plain(config.loss),
+            "style_weights": plain(config.style.weights),
+            "optimizer": plain(config.optimizer),
+            "precision": config.trainer.precision,
+            "seed": config.seed,
+            "minutes": round(sum(elapsed) / 60, 1),
+            "machine": machine(),
+        },
+        losses={
+            key.removeprefix("val/"): round(float(value), 6)
+            for key, value in trainer.callback_metrics.items()
+            if key.startswith("val/")
+        },
+    )
+
+
+def log_hyperparameters(trainer: pl.Trainer, config: DictConfig, losses: dict[str, float]) -> None:
+    """Hyper-parameters beside the final losses, so that TensorBoard compares runs."""
+    parameters = {
+        "style": config.style.name,
+        "loss_network": config.loss_network.file or config.loss_network.name,
+        **{key: config.loss[key] for key in ("content_weight", "style_weight", "tv_weight")},
+        **{f"{key}_multiplier": value for key, value in config.style.weights.items()},
+        "style_size": config.style.size,
+        **config.optimizer,
+        **config.net,
+        "size": config.data.size,
+        "batch_size": config.data.batch_size,
+        "max_steps": config.trainer.max_steps,
+        "seed": config.seed,
+    }
+    for logger in trainer.loggers:
+        if isinstance(logger, pl.loggers.TensorBoardLogger):
+            logger.log_hyperparams(parameters, {f"final/{k}": v for k, v in losses.items()})
+            logger.save()
+        else:
+            logger.log_hyperparams(parameters)

@@ -1,0 +1,50 @@
+"""`make quickstart`: stylize a sample photo with every shipped style, and show where it is.
+
+The photographs are free ones that scikit-image carries in its wheel; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image
+
+from fst import FstError, Stylizer
+from fst.image import Picture, read_picture, save_picture
+from fst.style_file import shipped_styles
+
+OUT = Path("quickstart.jpg")
+
+
+def main() -> int:
+    found = find_spec("skimage")
+    if found is None or found.origin is None:
+        print("quickstart: scikit-image is missing; pip install 'fst[samples]'", file=sys.stderr)
+        return 2
+    photo = read_picture(Path(found.origin).parent / "data" / "astronaut.png")
+    panels = [photo.rgb]
+    for name in shipped_styles():
+        start = time.monotonic()
+        panels.append(Stylizer(name).picture(photo).rgb)
+        print(f"{name}: {time.monotonic() - start:.1f} s with loading")
+    sheet = Image.new("RGB", (sum(panel.width for panel in panels), photo.rgb.height), "white")
+    left = 0
+    for panel in panels:
+        sheet.paste(panel, (left, 0))
+        left += panel.width
+    save_picture(OUT, Picture(rgb=sheet), quality=92)
+    print(f"\npicture        {OUT.resolve()}")
+    print("your photo     .venv/bin/fst stylize PHOTO.jpg --style NAME   (names: fst list)")
+    print("your painting  .venv/bin/fst train style.image=PAINTING.jpg data.root=PHOTOS/")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except FstError as error:
+        print(f"quickstart: {error}", file=sys.stderr)
+        sys.exit(2)

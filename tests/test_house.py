@@ -1,0 +1,70 @@
+"""The house rules that a reader of the code relies on."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+import fst
+from fst.paths import configs_dir
+
+PACKAGE = Path(fst.__file__).parent
+FLOORS = [
+    {"errors", "console", "paths"},
+    {"image", "transformer_net"},
+    {"loss_network", "style_file", "photo_files", "painting", "run_folder"},
+    {"perceptual_loss", "data", "stylizer", "graph_file"},
+    {"lightning_module"},
+    {"callbacks"},
+    {"experiment"},
+    {"commands"},
+    {"cli"},
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(path: Path) -> str:
+    return "commands" if path.parent.name == "commands" else path.stem
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("fst.")}
+    return rooms
+
+
+FILES = [p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_imports_only_go_down(path: Path) -> None:
+    for room in imported_rooms(path):
+        assert FLOOR[room] < FLOOR[room_of(path)], f"{path.name} imports {room}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_every_public_definition_has_a_docstring(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), path
+    if room_of(path) == "commands":
+        return
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+def test_every_shipped_style_config_says_what_it_is() -> None:
+    for path in (configs_dir() / "style").glob("*.yaml"):
+        config = yaml.safe_load(path.read_text())
+        keys = {"name", "title", "artist", "year", "licence", "file", "image", "root", "size"}
+        assert keys | {"weights"} == config.keys(), path
+        if path.stem != "own":
+            assert config["name"] == path.stem
+            assert all(config[key] for key in ("title", "artist", "year", "licence", "file"))

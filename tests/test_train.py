@@ -1,0 +1,282 @@
+"""`fst train`, driven as a user would, in this process, with a tiny network and tiny photos."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fst.cli import main
+from fst.style_file import load_style, read_card
+
+Train = Callable[..., int]
+
+TINY = [
+    "net.width=4",
+    "net.residual_blocks=1",
+    "data.size=32",
+    "data.batch_size=2",
+    "data.workers=0",
+    "style.size=64",
+    "trainer.max_steps=6",
+    "trainer.val_check_interval=3",
+    "trainer.log_every_n_steps=1",
+    "trainer.accelerator=cpu",
+    "previews.photos=1",
+    "previews.size=32",
+    "previews.every=3",
+    "checkpoint_every=3",
+]
+
+
+@pytest.fixture
+def train(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_vgg: Path,
+    painting: Path,
+    photos: Path,
+) -> Train:
+    """Calls `fst train` in an empty folder; later words win over the tiny defaults."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("FST_STYLES", "FST_RUN_FOLDER"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(sys, "argv", ["fst"])
+
+    def call(*words: str, given: bool = True) -> int:
+        base = [
+            "experiment=laptop",
+            "loss_network=file",
+            f"loss_network.file={tiny_vgg}",
+            *TINY,
+        ]
+        if given:
+            base += [f"style.image={painting}", f"data.root={photos}"]
+        keys = {word.partition("=")[0] for word in words}
+        os.environ.pop("FST_RUN_FOLDER", None)
+        return main(["train", *(w for w in base if w.partition("=")[0] not in keys), *words])
+
+    return call
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    return load_style(path)[0].state_dict()
+
+
+def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    found = {
+        tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+    }
+    found |= {
+        f"image:{tag}": [(e.step, 0.0) for e in events.Images(tag)]
+        for tag in events.Tags()["images"]
+    }
+    return found
+
+
+def test_a_run_leaves_everything_it_promises(
+    train: Train, capsys: pytest.CaptureFixture[str], painting: Path
+) -> None:
+    assert train() == 0
+    out = capsys.readouterr().out
+    run = Path("runs/swirl")
+    assert 'fst stylize PHOTO.jpg --style "swirl"' in out
+    assert "tensorboard --logdir" in out
+    assert "loss network   tiny_vgg.safetensors" in out
+
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["style"]["image"] == str(painting)
+    assert config["net"]["width"] == 4
+    about = json.loads((run / "run.json").read_text())
+    assert about["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert {"commit", "seed", "command", "machine"} <= about.keys()
+
+    previews = sorted(path.name for path in (run / "previews").iterdir())
+    assert previews == ["step_000000.jpg", "step_000003.jpg", "step_000006.jpg"]
+
+    card = read_card(run / "swirl.safetensors")
+    assert card.training["steps"] == 6
+    assert card.training["batch_size"] == 2
+    assert card.losses.keys() == {"total", "content", "style", "tv"}
+    assert card.loss_network["description"] == "tiny_vgg.safetensors"
+    assert card.data["photos"] == 11
+
+    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    assert all(key.startswith("net.") for key in checkpoint["state_dict"])
+    assert checkpoint["global_step"] == 6
+
+    curves = scalars(run)
+    assert [step for step, _ in curves["train/total"]] == [0, 1, 2, 3, 4, 5]
+    for stage in ("train", "val"):
+        total = sum(curves[f"{stage}/{term}"][-1][1] for term in ("content", "style", "tv"))
+        assert curves[f"{stage}/total"][-1][1] == pytest.approx(total, rel=1e-5)
+        layers = [v[-1][1] for k, v in curves.items() if k.startswith(f"{stage}_style/")]
+        assert len(layers) == 4
+        assert curves[f"{stage}/style"][-1][1] == pytest.approx(sum(layers), rel=1e-5)
+    assert {"learning_rate", "images_per_s", "image:painting", "image:photo/0"} <= curves.keys()
+    assert [step for step, _ in curves["image:preview/0"]] == [0, 3, 6]
+    assert curves["final/total"][-1][1] == pytest.approx(card.losses["total"], rel=1e-4)
+
+    assert main(["stylize", str(painting), "--style", "swirl", "-o", "o.png"]) == 0
+    assert Image.open("o.png").size == (128, 96)
+
+
+def test_the_loss_goes_down(train: Train) -> None:
+    assert train("trainer.max_steps=60", "trainer.val_check_interval=20", "net.width=8") == 0
+    totals = [value for _, value in scalars(Path("runs/swirl"))["val/total"]]
+    assert totals[-1] < 0.9 * totals[0]
+
+
+def test_a_resumed_run_ends_bit_identical(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train("run_dir=runs/whole") == 0
+
+    from fst.callbacks import LastCheckpoint
+
+    saved = LastCheckpoint.save
+
+    def save_and_break(self: LastCheckpoint, trainer: object) -> None:
+        saved(self, trainer)  # type: ignore[arg-type]
+        raise OSError("the power went")
+
+    monkeypatch.setattr(LastCheckpoint, "save", save_and_break)
+    assert train("run_dir=runs/broken") != 0
+    monkeypatch.setattr(LastCheckpoint, "save", saved)
+    assert torch.load("runs/broken/last.ckpt", weights_only=True)["global_step"] == 3
+    assert train("run_dir=runs/broken") == 0
+    whole, broken = Path("runs/whole"), Path("runs/broken")
+    assert same(tensors(whole / "swirl.safetensors"), tensors(broken / "swirl.safetensors"))
+    one, two = (dict(scalars(run)["train/total"]) for run in (whole, broken))
+    assert len(scalars(broken)["train/total"]) == len(two)  # no step is there twice
+    assert {3, 4, 5} <= two.keys()
+    assert all(one[step] == loss for step, loss in two.items())
+
+
+def test_the_same_command_again_goes_on_and_other_settings_are_named(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("trainer.max_steps=3") == 0
+    before = Path("runs/swirl/swirl.safetensors").read_bytes()
+    capsys.readouterr()
+    assert train("trainer.max_steps=3") == 0
+    assert "is trained already" in capsys.readouterr().out
+    assert train("trainer.max_steps=3", "net.width=6") == 2
+    error = capsys.readouterr().err
+    assert "net.width 4 -> 6" in error
+    assert "resume=false" in error
+    assert Path("runs/swirl/swirl.safetensors").read_bytes() == before
+    assert train("trainer.max_steps=3", "net.width=6", "resume=false") == 0
+    assert read_card("runs/swirl-2/swirl.safetensors").net["width"] == 6
+    assert Path("runs/swirl/swirl.safetensors").read_bytes() == before
+
+
+def test_bad_photos_are_named_once_in_a_report(
+    train: Train, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(photos, tmp_path / "p")
+    for number in range(3):
+        (tmp_path / "p" / f"bad_{number}.jpg").write_text("no picture")
+    assert train(f"data.root={tmp_path / 'p'}", "trainer.max_steps=16") == 0
+    lines = Path("runs/swirl/skipped_photos.tsv").read_text().splitlines()
+    names = sorted(Path(line.split("\t")[0]).name for line in lines)
+    assert names == ["bad_0.jpg", "bad_1.jpg", "bad_2.jpg"]
+    assert "skipped        3 unreadable photos" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["van Gogh's (1), a#2 [x].png", "Käthe ~.png"])
+def test_a_painting_may_have_any_name(train: Train, painting: Path, name: str) -> None:
+    shutil.copy(painting, name)
+    assert train(f"style.image={name}", "trainer.max_steps=1") == 0
+    stem = Path(name).stem
+    assert (Path("runs") / stem / f"{stem}.safetensors").exists()
+    assert main(["info", stem]) == 0
+
+
+def test_a_known_style_is_sought_in_the_style_folders(
+    train: Train,
+    painting: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = (f"data.root={photos}", "style=great_wave", "trainer.max_steps=1")
+    assert train(*words, given=False) == 2
+    error = capsys.readouterr().err
+    assert "hokusai_great_wave_1831.jpg was not found" in error
+    assert "style.root=FOLDER or $FST_STYLES" in error
+    (tmp_path / "mine").mkdir()
+    Image.open(painting).convert("RGB").save(tmp_path / "mine" / "hokusai_great_wave_1831.jpg")
+    monkeypatch.setenv("FST_STYLES", str(tmp_path / "mine"))
+    assert train(*words, given=False) == 0
+    assert read_card("runs/great_wave/great_wave.safetensors").painting["artist"] == (
+        "Katsushika Hokusai"
+    )
+
+
+def test_users_own_config_folders_work(train: Train, painting: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "style").mkdir(parents=True)
+    own = {"title": "Mine", "artist": "Me", "image": str(painting), "name": "mine"}
+    text = "defaults:\n  - own\n  - _self_\n" + yaml.safe_dump(own)
+    (tmp_path / "mine" / "style" / "mine.yaml").write_text(text)
+    words = ("--config-dir", "mine", "style=mine", "trainer.max_steps=1")
+    assert train(*words, "style.image=" + str(painting)) == 0
+    assert read_card("runs/mine/mine.safetensors").painting["title"] == "Mine"
+
+
+def test_a_sweep_gives_each_job_a_folder(train: Train) -> None:
+    assert train("-m", "loss.style_weight=1,2", "trainer.max_steps=1") == 0
+    assert len(list(Path("runs/multirun").glob("*/*/swirl.safetensors"))) == 2
+
+
+def test_accumulation_clipping_and_bf16_are_one_flag_each(train: Train) -> None:
+    assert (
+        train(
+            "trainer.max_steps=2",
+            "trainer.accumulate_grad_batches=2",
+            "trainer.gradient_clip_val=1",
+            "trainer.precision=bf16-mixed",
+        )
+        == 0
+    )
+    assert read_card("runs/swirl/swirl.safetensors").training["steps"] == 2
+
+
+BAD_REQUESTS = {
+    "no painting": (["style.image=null"], "no painting is named; give your own"),
+    "missing painting": (["style.image=no.jpg"], "style.image=no.jpg does not exist"),
+    "no photos": (["data.root=gone"], "data.root=gone does not exist"),
+    "deep layer": (
+        ["loss.style_layers={relu5_1:1}"],
+        "layer 'relu5_1' is not in the loss network tiny_vgg.safetensors",
+    ),
+    "missing network": (["loss_network.file=no.pth"], "no.pth does not exist"),
+    "small style": (["style.size=8"], "style.size=8 is smaller than 64 px"),
+    "schedule": (["optimizer.schedule=cosine"], "optimizer.schedule 'cosine' is unknown"),
+    "resume": (["resume=maybe"], "resume=maybe is unknown"),
+    "precision": (["trainer.precision=3-bit"], "the trainer refuses these settings"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+def test_a_bad_request_gets_one_sentence(
+    train: Train, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, sentence = BAD_REQUESTS[case]
+    assert train(*words) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+    assert not Path("runs").exists()

@@ -1,0 +1,70 @@
+"""The built wheel, installed elsewhere, works in an empty folder."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from .conftest import picture
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def fst_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`fst` of a new venv that holds only our wheel and borrows the packages of this one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    build += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, cwd=folder)
+    (wheel,) = folder.glob("fst-*.whl")
+    home = folder / "venv"
+    venv.create(home, with_pip=False)
+    python = home / "bin" / "python"
+    site = home / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+    subprocess.run([*install, "--no-deps", "--no-index", str(wheel)], check=True)
+    (site / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return home / "bin" / "fst"
+
+
+def run(fst: Path, folder: Path, *arguments: object) -> str:
+    environment = {key: v for key, v in os.environ.items() if key != "PYTHONPATH"}
+    result = subprocess.run(
+        [fst, *map(str, arguments)], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_wheel_works_in_an_empty_folder(
+    fst_command: Path, tmp_path: Path, tiny_style: Path
+) -> None:
+    where = "import fst; print(fst.__file__)"
+    python = fst_command.with_name("python")
+    shown = subprocess.run([python, "-c", where], cwd=tmp_path, capture_output=True, text=True)
+    assert str(ROOT) not in shown.stdout  # it is the installed one that runs
+
+    assert "stylize" in run(fst_command, tmp_path, "--help")
+    config = run(fst_command, tmp_path, "train", "style=starry_night", "--cfg", "job")
+    assert "artist: Vincent van Gogh" in config
+    assert "max_steps" in config
+
+    picture(40, 30, seed=1).save(tmp_path / "x.png")
+    run(fst_command, tmp_path, "stylize", "x.png", "--style", tiny_style, "-o", "y.png")
+    assert (tmp_path / "y.png").exists()
+
+
+def test_the_wheel_brings_the_shipped_styles(fst_command: Path, tmp_path: Path) -> None:
+    shipped = sorted(path.stem for path in (ROOT / "checkpoints").glob("*.safetensors"))
+    listed = run(fst_command, tmp_path, "list")
+    assert shipped
+    for name in shipped:
+        assert name in listed
+    picture(40, 30, seed=1).save(tmp_path / "x.png")
+    run(fst_command, tmp_path, "stylize", "x.png", "--style", shipped[0])
+    assert (tmp_path / f"x_{shipped[0]}.jpg").exists()
