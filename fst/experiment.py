@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from typing import Any
 
 import hydra
 import pytorch_lightning as pl
+from hydra.errors import MissingConfigException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fst.callbacks import LastCheckpoint, Previews, Progress, SkippedPhotos, StopOnNaN
 from fst.data import PhotoData
@@ -28,6 +31,22 @@ def plain(config: DictConfig) -> dict[str, Any]:
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
+
+
+def config_error_sentence(error: Exception) -> str:
+    """What Hydra or OmegaConf found wrong with a user's settings, in one sentence."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name} is unknown; use one of {', '.join(error.options)}"
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        known = [str(key) for key in cause.parent_node or {}]
+        near = difflib.get_close_matches(str(cause.key), known, n=1)
+        mean = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+        return f"{cause.full_key} is no setting; {mean} (`fst train --cfg job` shows all)"
+    text = " ".join(str(error).split("\nSee ")[0].split())
+    override = getattr(error, "override", None)
+    return f"'{override}' is not understood: {text}" if override else text
 
 
 def build_data(config: DictConfig) -> PhotoData:

@@ -255,6 +255,9 @@ def test_accumulation_clipping_and_bf16_are_one_flag_each(train: Train) -> None:
 
 
 BAD_REQUESTS = {
+    "unknown style": (["style=nope"], "style=nope is unknown; use one of composition_vii"),
+    "unknown key": (["data.rooot=x"], "data.rooot is no setting; did you mean root?"),
+    "grammar": (["seed=[1"], "seed=[1"),
     "no painting": (["style.image=null"], "no painting is named; give your own"),
     "missing painting": (["style.image=no.jpg"], "style.image=no.jpg does not exist"),
     "no photos": (["data.root=gone"], "data.root=gone does not exist"),

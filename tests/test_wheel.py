@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ def fst_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
     subprocess.run(build, check=True, cwd=folder)
     (wheel,) = folder.glob("fst-*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".yaml")}
+    configs = {f"fst/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
+    assert packed == configs  # a new group must be named in pyproject.toml
     home = folder / "venv"
     venv.create(home, with_pip=False)
     python = home / "bin" / "python"

@@ -7,6 +7,7 @@ fst train style=starry_night style.root=paintings/ data.root=coco/ experiment=pa
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,8 +17,10 @@ import hydra
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from fst.console import duration, hush_libraries, say
 from fst.data import PhotoData, collate
@@ -27,6 +30,7 @@ from fst.experiment import (
     build_data,
     build_loss,
     build_trainer,
+    config_error_sentence,
     log_hyperparameters,
     plain,
 )
@@ -53,10 +57,15 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     chosen = any(a.startswith(("experiment=", "hydra/launcher=")) for a in arguments)
     if not chosen and not torch.cuda.is_available():
-        arguments = ["experiment=laptop", *arguments]
-        say("no CUDA GPU here: experiment=laptop (experiment=paper is the paper's whole recipe)")
+        arguments = [*arguments, "experiment=laptop"]
+        note = "no CUDA GPU here: experiment=laptop (experiment=paper is the paper's whole recipe)"
+        print(note, file=sys.stderr)
     sys.argv = [sys.argv[0], *arguments]
-    hydra_main()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that we can say it in a sentence
+    try:
+        hydra_main()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FstError(config_error_sentence(error)) from None
 
 
 def train(config: DictConfig) -> Path:
@@ -88,9 +97,11 @@ def train(config: DictConfig) -> Path:
     if trainer.is_global_zero and not resuming:
         run.write_about(settings)
         _say_estimate(trainer, module, data)
-    trainer.fit(module, data, ckpt_path=run.checkpoint if resuming else None, weights_only=False)
-    if trainer.interrupted:
-        raise SystemExit(130)
+    try:
+        checkpoint = run.checkpoint if resuming else None
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C, with an exit code of 1
+        raise SystemExit(128 + signal.SIGINT if trainer.interrupted else 1) from None
     trainer.validate(module, data, verbose=False)
     if trainer.is_global_zero:
         card = build_card(config, trainer, loss, data)
