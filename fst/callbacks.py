@@ -11,7 +11,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -20,7 +19,7 @@ from torch import Tensor
 from fst.console import duration
 from fst.data import PhotoBatch
 from fst.errors import FstError
-from fst.image import Picture, read_picture, save_picture, to_image, to_tensor
+from fst.image import Picture, contact_sheet, read_picture, save_picture, to_image, to_tensor
 from fst.lightning_module import FastStyleTransfer
 
 EARLY_PREVIEWS = (0, 25, 50, 100)  # steps; the first comes before the first step
@@ -71,23 +70,9 @@ class Previews(pl.Callback):
             for number, picture in enumerate(stylized):
                 writer.add_image(f"preview/{number}", picture[0], step)
             writer.flush()
-        rows = [[to_image(c), to_image(s)] for c, s in zip(self.contents, stylized, strict=True)]
-        sheet = _sheet(rows)
+        rows = [[to_image(picture) for picture in row] for row in (self.contents, stylized)]
+        sheet = contact_sheet(rows)
         save_picture(self.folder / f"step_{step:06d}.jpg", Picture(rgb=sheet), quality=90)
-
-
-def _sheet(columns: list[list[Image.Image]]) -> Image.Image:
-    """Columns of pictures, each column of one width, side by side."""
-    height = max(sum(picture.height for picture in column) for column in columns)
-    sheet = Image.new("RGB", (sum(column[0].width for column in columns), height), "white")
-    left = 0
-    for column in columns:
-        top = 0
-        for picture in column:
-            sheet.paste(picture, (left, top))
-            top += picture.height
-        left += column[0].width
-    return sheet
 
 
 def _writers(trainer: pl.Trainer) -> list[Any]:
@@ -137,14 +122,15 @@ class LastCheckpoint(pl.Callback):
 class StopOnNaN(pl.Callback):
     """Stops at the first loss that is not finite, naming the step, before it is saved anywhere."""
 
-    def __init__(self, *, every: int) -> None:
-        self.every = every
+    def __init__(self, *, every: tuple[int, int]) -> None:
+        self.every = every  # steps between logs, between checkpoints: no look, no wait for a GPU
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any
     ) -> None:
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        if trainer.global_step % self.every == 0 and not torch.isfinite(loss):
+        looks = any(trainer.global_step % every == 0 for every in self.every)
+        if looks and not torch.isfinite(loss):
             raise FstError(
                 f"the loss is {loss.item()} at step {trainer.global_step}; the last good state is "
                 "in last.ckpt; lower optimizer.learning_rate, or set trainer.gradient_clip_val=1"

@@ -83,7 +83,7 @@ def build_trainer(
     thumbnail = to_tensor(resize_shorter(to_image(painting.image), config.previews.size))
     callbacks: list[pl.Callback] = [
         Progress(terminal=terminal, every=config.trainer.log_every_n_steps),
-        StopOnNaN(every=config.trainer.log_every_n_steps),
+        StopOnNaN(every=(config.trainer.log_every_n_steps, config.checkpoint_every)),
         SkippedPhotos(report=run.skipped_photos),
         Previews(
             photos=shown,

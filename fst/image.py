@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +145,17 @@ def resize_shorter(image: Image.Image, shorter_side: int) -> Image.Image:
         return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def contact_sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Rows of RGB images in one, on white; rows and columns are in line."""
+    heights = [max(image.height for image in row) for row in rows]
+    widths = [max(image.width for image in column) for column in zip(*rows, strict=True)]
+    sheet = Image.new("RGB", (sum(widths), sum(heights)), "white")
+    for number, row in enumerate(rows):
+        for column, image in enumerate(row):
+            sheet.paste(image, (sum(widths[:column]), sum(heights[:number])))
+    return sheet
 
 
 def save_picture(path: str | Path, picture: Picture, *, quality: int) -> None:

@@ -10,10 +10,8 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import Image
-
 from fst import FstError, Stylizer
-from fst.image import Picture, read_picture, save_picture
+from fst.image import Picture, contact_sheet, read_picture, save_picture
 from fst.style_file import shipped_styles
 
 OUT = Path("quickstart.jpg")
@@ -30,12 +28,7 @@ def main() -> int:
         start = time.monotonic()
         panels.append(Stylizer(name).picture(photo).rgb)
         print(f"{name}: {time.monotonic() - start:.1f} s with loading")
-    sheet = Image.new("RGB", (sum(panel.width for panel in panels), photo.rgb.height), "white")
-    left = 0
-    for panel in panels:
-        sheet.paste(panel, (left, 0))
-        left += panel.width
-    save_picture(OUT, Picture(rgb=sheet), quality=92)
+    save_picture(OUT, Picture(rgb=contact_sheet([panels])), quality=92)
     print(f"\npicture        {OUT.resolve()}")
     print("your photo     .venv/bin/fst stylize PHOTO.jpg --style NAME   (names: fst list)")
     print("your painting  .venv/bin/fst train style.image=PAINTING.jpg data.root=PHOTOS/")

@@ -1,6 +1,6 @@
 """Remake the pictures of the README from shipped styles and scikit-image's free photographs:
 
-    python scripts/readme_pictures.py docs/
+python scripts/readme_pictures.py docs/
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from fst import FstError, Stylizer
-from fst.image import Picture, read_picture, save_picture
+from fst.image import Picture, contact_sheet, read_picture, save_picture
 from fst.style_file import shipped_styles
 
 PHOTOS = ("rocket.jpg", "chelsea.png", "coffee.png", "astronaut.png")
@@ -27,19 +27,13 @@ def main(folder: Path) -> None:
     data = Path(found.origin).parent / "data"
     for name in shipped_styles():
         stylizer = Stylizer(name)
-        columns = []
+        rows: list[list[Image.Image]] = [[], []]
         for photo in PHOTOS:
             picture = read_picture(data / photo)
-            stylized = stylizer.picture(picture).rgb
-            size = (round(stylized.width * HEIGHT / stylized.height), HEIGHT)
-            columns.append([p.resize(size, Image.Resampling.LANCZOS) for p in (picture.rgb, stylized)])
-        sheet = Image.new("RGB", (sum(column[0].width for column in columns), 2 * HEIGHT))
-        left = 0
-        for column in columns:
-            for row, panel in enumerate(column):
-                sheet.paste(panel, (left, row * HEIGHT))
-            left += column[0].width
-        save_picture(folder / f"{name}.jpg", Picture(rgb=sheet), quality=88)
+            for row, image in zip(rows, (picture.rgb, stylizer.picture(picture).rgb), strict=True):
+                size = (round(image.width * HEIGHT / image.height), HEIGHT)
+                row.append(image.resize(size, Image.Resampling.LANCZOS))
+        save_picture(folder / f"{name}.jpg", Picture(rgb=contact_sheet(rows)), quality=88)
         print(folder / f"{name}.jpg")
 
 

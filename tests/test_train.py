@@ -168,10 +168,14 @@ def test_the_same_command_again_goes_on_and_other_settings_are_named(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("trainer.max_steps=3") == 0
-    before = Path("runs/swirl/swirl.safetensors").read_bytes()
+    first = tensors(Path("runs/swirl/swirl.safetensors"))
     capsys.readouterr()
     assert train("trainer.max_steps=3") == 0
     assert "is trained already" in capsys.readouterr().out
+    Path("runs/swirl/swirl.safetensors").unlink()
+    assert train("trainer.max_steps=3") == 0  # stopped between the last step and the style file
+    assert same(tensors(Path("runs/swirl/swirl.safetensors")), first)
+    before = Path("runs/swirl/swirl.safetensors").read_bytes()
     assert train("trainer.max_steps=3", "net.width=6") == 2
     error = capsys.readouterr().err
     assert "net.width 4 -> 6" in error
@@ -180,6 +184,15 @@ def test_the_same_command_again_goes_on_and_other_settings_are_named(
     assert train("trainer.max_steps=3", "net.width=6", "resume=false") == 0
     assert read_card("runs/swirl-2/swirl.safetensors").net["width"] == 6
     assert Path("runs/swirl/swirl.safetensors").read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("optimizer.learning_rate=1e30", "optimizer.schedule=constant") == 2
+    assert "the loss is nan at step" in capsys.readouterr().err
+    assert not Path("runs/swirl/last.ckpt").exists()
+    assert not Path("runs/swirl/swirl.safetensors").exists()
 
 
 def test_bad_photos_are_named_once_in_a_report(
