@@ -1,9 +1,7 @@
-"""What happens beside the training step: previews, checkpoints, progress, bad photos named."""
+"""What is shown beside the training step: previews, progress, the photos that were skipped."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +14,9 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
+from fst.checkpointing import at_step_boundary
 from fst.console import duration
 from fst.data import PhotoBatch
-from fst.errors import FstError
 from fst.image import Picture, contact_sheet, read_picture, save_picture, to_image, to_tensor
 from fst.lightning_module import FastStyleTransfer
 
@@ -54,7 +52,7 @@ class Previews(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
         step = trainer.global_step
-        if trainer.fit_loop._should_accumulate():
+        if not at_step_boundary(trainer):
             return
         if step in EARLY_PREVIEWS or step % self.every == 0 or step == trainer.max_steps:
             self._show(trainer, pl_module)
@@ -65,7 +63,8 @@ class Previews(pl.Callback):
         stylized = []
         with torch.no_grad():
             for content in self.contents:
-                stylized.append(pl_module.net(content.to(pl_module.device)).float().cpu())
+                content = content.to(pl_module.net.conv1.conv.weight)
+                stylized.append(pl_module.net(content).float().cpu())
         for writer in _writers(trainer):
             for number, picture in enumerate(stylized):
                 writer.add_image(f"preview/{number}", picture[0], step)
@@ -79,86 +78,43 @@ def _writers(trainer: pl.Trainer) -> list[Any]:
     return [lg.experiment for lg in trainer.loggers if isinstance(lg, TensorBoardLogger)]
 
 
-class LastCheckpoint(pl.Callback):
-    """Writes ``last.ckpt`` every ``every`` steps and at the end, whole or not at all."""
-
-    def __init__(self, *, path: Path, every: int) -> None:
-        self.path = path
-        self.every = every
-        self._saved_step = -1
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
-    ) -> None:
-        if trainer.global_step % self.every == 0 and not trainer.fit_loop._should_accumulate():
-            self.save(trainer)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.save(trainer)
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.global_step > 0:
-            self.save(trainer)
-            if trainer.is_global_zero:
-                print(
-                    f"\nstopped at step {trainer.global_step}; the same command goes on from there"
-                )
-
-    def save(self, trainer: pl.Trainer) -> None:
-        step = trainer.global_step
-        if step == self._saved_step:
-            return
-        temporary = self.path.with_suffix(".part")
-        trainer.save_checkpoint(temporary)  # every process takes part; only the first one writes
-        if trainer.is_global_zero:
-            with open(temporary, "rb") as handle:
-                os.fsync(handle.fileno())
-            os.replace(temporary, self.path)
-        self._saved_step = step
-
-
-class StopOnNaN(pl.Callback):
-    """Stops at the first loss that is not finite, naming the step, before it is saved anywhere."""
-
-    def __init__(self, *, every: tuple[int, int]) -> None:
-        self.every = every  # steps between logs, between checkpoints: no look, no wait for a GPU
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any
-    ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        looks = any(trainer.global_step % every == 0 for every in self.every)
-        if looks and not torch.isfinite(loss):
-            raise FstError(
-                f"the loss is {loss.item()} at step {trainer.global_step}; the last good state is "
-                "in last.ckpt; lower optimizer.learning_rate, or set trainer.gradient_clip_val=1"
-            )
-
-
 class SkippedPhotos(pl.Callback):
-    """Names every unreadable photo once in a report file and counts them at the end."""
+    """Names every unreadable photo once in a report file: path, tab, reason.
 
-    def __init__(self, *, report: Path) -> None:
+    ``known`` are those found before training. Other processes write reports of their own.
+    """
+
+    def __init__(self, *, report: Path, known: Sequence[tuple[str, str]]) -> None:
         self.report = report
-        self.seen: set[str] = set()
-        with contextlib.suppress(OSError):
-            self.seen = {line.split("\t")[0] for line in report.read_text().splitlines()}
+        self.known = list(known)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_rank:
+            name = f"{self.report.stem}.rank{trainer.global_rank}{self.report.suffix}"
+            self.report = self.report.with_name(name)
+        else:
+            self._add(self.known)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: PhotoBatch, *args: Any
     ) -> None:
-        new = [(path, reason) for path, reason in batch.skipped if path not in self.seen]
-        if not new:
-            return
-        report = self.report
-        if trainer.global_rank:
-            report = report.with_name(f"{report.stem}.rank{trainer.global_rank}{report.suffix}")
-        with report.open("a", encoding="utf-8") as handle:
-            for path, reason in dict(new).items():
-                handle.write(f"{path}\t{reason}\n")
-                self.seen.add(path)
+        if batch.skipped:
+            self._add(batch.skipped)
+
+    def _add(self, skipped: Sequence[tuple[str, str]]) -> None:
+        seen = set(read_skipped(self.report))
+        new = {path: reason for path, reason in skipped if path not in seen}
+        if new:
+            with self.report.open("a", encoding="utf-8", errors="surrogateescape") as handle:
+                handle.writelines(f"{path}\t{reason}\n" for path, reason in new.items())
+
+
+def read_skipped(report: Path) -> list[str]:
+    """The paths in a report of skipped photos; none if there is no report."""
+    if not report.exists():
+        return []
+    text = report.read_text(encoding="utf-8", errors="surrogateescape")
+    return [line.split("\t")[0] for line in text.splitlines()]
 
 
 class Progress(TQDMProgressBar):
@@ -178,7 +134,7 @@ class Progress(TQDMProgressBar):
 
     def elapsed_s(self) -> float:
         """Seconds of training so far, those before a resume included."""
-        return self._before_s + time.monotonic() - self._started[0] if self._started[0] else 0.0
+        return self._before_s + (time.monotonic() - self._started[0] if self._started[0] else 0.0)
 
     def state_dict(self) -> dict[str, Any]:
         return {"elapsed_s": self.elapsed_s()}

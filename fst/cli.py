@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -44,6 +45,9 @@ LAYER_KEYS = ("loss.content_layers", "loss.style_layers")
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code. 2 is a mistake in what was asked for."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):  # a file name need not be text that can be printed
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0 if arguments else 2

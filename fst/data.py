@@ -30,6 +30,15 @@ class PhotoBatch(NamedTuple):
     skipped: list[tuple[str, str]]  # (path, reason)
 
 
+def square_crop(
+    image: Image.Image, edge: float, place: tuple[float, float], size: int
+) -> Image.Image:
+    """A square of ``edge`` pixels at ``place`` (0 left or top, 1 right or bottom), resized."""
+    left, top = (image.width - edge) * place[0], (image.height - edge) * place[1]
+    box = (left, top, left + edge, top + edge)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+
+
 class PhotoFolder(Dataset[PhotoBatch]):
     """Photos by sample number: item i is one crop, a function of (seed, i) and the list of paths.
 
@@ -84,13 +93,7 @@ class PhotoFolder(Dataset[PhotoBatch]):
         image = to_picture(open_image(path)).rgb
         low, high = self.crop_scale
         edge = min(image.size) * (low + (high - low) * rng.random())
-        left = (image.width - edge) * rng.random()
-        top = (image.height - edge) * rng.random()
-        crop = image.resize(
-            (self.size, self.size),
-            Image.Resampling.BILINEAR,
-            box=(left, top, left + edge, top + edge),
-        )
+        crop = square_crop(image, edge, (rng.random(), rng.random()), self.size)
         if self.flip and rng.random() < 0.5:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return crop
@@ -100,21 +103,15 @@ class CenterCrops(Dataset[PhotoBatch]):
     """The middle square of each held-out photo: always the same pixels, for validation."""
 
     def __init__(self, *, paths: Sequence[Path], size: int) -> None:
-        self._folder = PhotoFolder(
-            paths=paths, size=size, crop_scale=(1.0, 1.0), flip=False, seed=0
-        )
+        self.paths, self.size = list(paths), size
 
     def __len__(self) -> int:
-        return len(self._folder)
+        return len(self.paths)
 
     def __getitem__(self, index: int) -> PhotoBatch:
-        path = self._folder.paths[index]
+        path = self.paths[index]
         image = to_picture(open_image(path)).rgb
-        edge = min(image.size)
-        left, top = (image.width - edge) / 2, (image.height - edge) / 2
-        size = (self._folder.size, self._folder.size)
-        box = (left, top, left + edge, top + edge)
-        crop = image.resize(size, Image.Resampling.BILINEAR, box=box)
+        crop = square_crop(image, min(image.size), (0.5, 0.5), self.size)
         return PhotoBatch(to_tensor(crop), [str(path)], [])
 
 
@@ -167,7 +164,7 @@ class PhotoData(pl.LightningDataModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.train_paths, self.val_paths = training_and_held_out(
+        self.train_paths, self.val_paths, self.unreadable = training_and_held_out(
             root, val_root=val_root, val_photos=val_photos
         )
         self.size, self.batch_size, self.workers, self.seed = size, batch_size, workers, seed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from typing import Any
 
@@ -12,8 +13,10 @@ from hydra.errors import MissingConfigException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pytorch_lightning.loggers import TensorBoardLogger
 
-from fst.callbacks import LastCheckpoint, Previews, Progress, SkippedPhotos, StopOnNaN
+from fst.callbacks import Previews, Progress, SkippedPhotos
+from fst.checkpointing import LastCheckpoint, StopOnNaN, StopOnSignal
 from fst.data import PhotoData
 from fst.errors import FstError
 from fst.image import resize_shorter, to_image, to_tensor
@@ -31,6 +34,54 @@ def plain(config: DictConfig) -> dict[str, Any]:
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
     return {str(key): value for key, value in resolved.items()}
+
+
+# settings that must be numbers and the least each may be; the rest is checked where it is used
+LEAST: dict[str, float] = {
+    "seed": 0,
+    "checkpoint_every": 1,
+    "previews.every": 1,
+    "previews.photos": 0,
+    "previews.size": 16,
+    "style.size": 1,
+    "net.width": 1,
+    "net.residual_blocks": 0,
+    "data.size": 16,
+    "data.batch_size": 1,
+    "data.workers": 0,
+    "data.val_photos": 1,
+    "trainer.max_steps": 1,
+    "trainer.log_every_n_steps": 1,
+    "trainer.accumulate_grad_batches": 1,
+}
+NUMBERS = (
+    *("style.weights.content", "style.weights.style", "style.weights.tv"),
+    *("loss.content_weight", "loss.style_weight", "loss.tv_weight"),
+    *("optimizer.learning_rate", "net.output_gain"),
+)
+
+
+def check_settings(config: DictConfig) -> None:
+    """Raise ``FstError`` for the first setting that is no number where one is needed, or is off."""
+    for key, least in LEAST.items():
+        value = OmegaConf.select(config, key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise FstError(f"{key}={value} must be a whole number of {least} or more")
+    for key in NUMBERS:
+        value = OmegaConf.select(config, key)
+        if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise FstError(f"{key}={value} must be a number of 0 or more")
+    for group in ("content_layers", "style_layers"):
+        for name, weight in config.loss[group].items():
+            if not re.fullmatch(r"relu\d_\d", str(name)):
+                raise FstError(f"loss.{group}.{name}: a layer's name is like relu2_2")
+            if not isinstance(weight, int | float) or weight < 0:
+                raise FstError(f"loss.{group}.{name}={weight} must be a number of 0 or more")
+    low, high = (*config.data.crop_scale, None, None)[:2]
+    if not (
+        isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high <= 1
+    ):
+        raise FstError(f"data.crop_scale={config.data.crop_scale} must be [low,high] in 0 .. 1")
 
 
 def config_error_sentence(error: Exception) -> str:
@@ -81,10 +132,12 @@ def build_trainer(
     terminal = sys.stderr.isatty() and config.trainer.enable_progress_bar
     shown = data.val_paths[: config.previews.photos]
     thumbnail = to_tensor(resize_shorter(to_image(painting.image), config.previews.size))
+    every = config.trainer.log_every_n_steps
+    checkpoint = LastCheckpoint(path=run.checkpoint, every=config.checkpoint_every)
     callbacks: list[pl.Callback] = [
-        Progress(terminal=terminal, every=config.trainer.log_every_n_steps),
-        StopOnNaN(every=(config.trainer.log_every_n_steps, config.checkpoint_every)),
-        SkippedPhotos(report=run.skipped_photos),
+        Progress(terminal=terminal, every=every),
+        StopOnNaN(path=run.checkpoint, every=every),
+        SkippedPhotos(report=run.skipped_photos, known=data.unreadable),
         Previews(
             photos=shown,
             painting=thumbnail,
@@ -92,9 +145,12 @@ def build_trainer(
             every=config.previews.every,
             folder=run.previews,
         ),
-        LastCheckpoint(path=run.checkpoint, every=config.checkpoint_every),
+        checkpoint,
+        StopOnSignal(checkpoint=checkpoint),
     ]
     logger = hydra.utils.instantiate(config.logger) if config.logger else False
+    if isinstance(logger, TensorBoardLogger) and run.checkpoint.exists():
+        logger._kwargs["purge_step"] = run.steps_done()  # a crash left steps that come again
     options = plain(config.trainer)
     options.pop("enable_progress_bar")
     try:
@@ -125,7 +181,7 @@ def build_card(
         painting={key: config.style[key] for key in ("title", "artist", "year", "licence")},
         loss_network={
             "description": loss.network.description,
-            "licence": config.loss_network.licence,
+            "licence": config.loss_network.licence or loss.network.licence,
         },
         data={
             **{key: config.data[key] for key in CARD_ONLY},

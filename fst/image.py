@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,8 @@ def read_picture(path: str | Path) -> Picture:
 
 
 def to_picture(image: Image.Image) -> Picture:
-    """A decoded Pillow image of any mode -> ``Picture``."""
+    """A decoded Pillow image of any mode and EXIF orientation -> an upright ``Picture``."""
+    image = _upright(image)
     profile = image.info.get("icc_profile") or None
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_eight_bits(image)
@@ -192,8 +193,11 @@ def save_picture(path: str | Path, picture: Picture, *, quality: int) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` whole or not at all, making its folder; else ``FstError``."""
+def write_whole(path: Path, data: bytes, *, check: Callable[[Path], None] | None = None) -> None:
+    """Write ``data`` to ``path`` whole or not at all, making its folder; else ``FstError``.
+
+    ``check`` may look at the written file before it takes its place, and refuse it by raising.
+    """
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,11 +205,14 @@ def write_whole(path: Path, data: bytes) -> None:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
+        if check is not None:
+            check(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise FstError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def find_pictures(folder: str | Path) -> Iterator[Path]:

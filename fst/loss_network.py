@@ -7,6 +7,7 @@ means, standard deviations and the numbering of torchvision's layers.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import urllib.error
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,7 @@ TORCHVISION = {
     ("vgg16", "IMAGENET1K_V1"): IMAGENET,
     ("vgg19", "IMAGENET1K_V1"): IMAGENET,
 }
+LICENCES = {CAFFE: "CC BY 4.0 (Oxford VGG)", IMAGENET: "BSD-3-Clause (torchvision)"}
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate"}
 
 
@@ -49,8 +51,10 @@ class LossNetwork(nn.Module):
         std: tuple[float, ...],
         padding_mode: str,
         description: str,
+        licence: str | None = None,
     ) -> None:
         super().__init__()
+        self.licence = licence
         if padding_mode not in PADDING_MODES:
             raise FstError(
                 f"padding_mode '{padding_mode}' of {description} is unknown; "
@@ -105,6 +109,13 @@ class LossNetwork(nn.Module):
             if name in wanted:
                 features[name] = x
         return features
+
+    def fingerprint(self) -> str:
+        """A short hash of every weight, to tell one network from another of the same name."""
+        digest = hashlib.sha256()
+        for name, buffer in self.named_buffers():
+            digest.update(name.encode() + buffer.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def min_side(self, names: Iterable[str]) -> int:
         """Shorter side in pixels below which the deepest of ``names`` would have no pixel left."""
@@ -189,6 +200,7 @@ def load_loss_network(
             )
         padding_mode = padding_mode or metadata.get("padding_mode") or "zeros"
         source = description = path.name
+        licence = metadata.get("licence") or metadata.get("source")
     else:
         known = ", ".join(f"{n} {w}" for n, w in TORCHVISION)
         if (name, weights) not in TORCHVISION:
@@ -201,6 +213,7 @@ def load_loss_network(
         padding_mode = padding_mode or "zeros"
         state = _download(name, str(weights))
         source = description = f"{name} ({weights})"
+        licence = LICENCES[TORCHVISION[name, str(weights)]]
     mean, std = tuple(mean), tuple(std)
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise FstError(
@@ -212,6 +225,7 @@ def load_loss_network(
         std=std,
         padding_mode=padding_mode,
         description=description,
+        licence=licence,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,15 @@ from fst.errors import FstError
 from fst.image import find_pictures, open_image, to_picture
 
 COCO_FOLDERS = (("train2017", "val2017"), ("train2014", "val2014"))
-USABLE_CHECK_S = 8.0  # seconds to look for one photo that decodes before giving up
+USABLE_CHECK_S = 4.0  # seconds to look for one photo that decodes before giving up
 
 
 def training_and_held_out(
     root: str | Path, *, val_root: str | Path | None, val_photos: int
-) -> tuple[list[Path], list[Path]]:
-    """(photos to train on, at most ``val_photos`` held-out photos), at least one in each.
+) -> tuple[list[Path], list[Path], list[tuple[str, str]]]:
+    """(photos to train on, at most ``val_photos`` held-out ones, unreadable ones with a reason).
+
+    There is at least one photo in each of the first two.
 
     COCO's own layout works untouched: of a root with ``train2017`` and ``val2017`` the first is
     trained on and the second held out. Without ``val_root`` some photos of the root are held out
@@ -37,13 +40,15 @@ def training_and_held_out(
     if val_root is None:
         train, held_out = split_held_out(photos, val_photos)
     else:
-        train, held_out = photos, list_photos(val_root)
-        require_usable(held_out)
+        train, held_out = photos, list_photos(val_root, key="data.val_root")
+        require_usable(held_out, key="data.val_root")
         held_out = held_out[:val_photos]
-    return train, list(filter(_readable, held_out)) or train[:1]
+    reasons = {path: _why_unreadable(path) for path in held_out}
+    unreadable = [(str(path), reason) for path, reason in reasons.items() if reason]
+    return train, [path for path in held_out if not reasons[path]] or train[:1], unreadable
 
 
-def list_photos(root: str | Path) -> list[Path]:
+def list_photos(root: str | Path, *, key: str = "data.root") -> list[Path]:
     """The photos of a folder (flat or nested) or of a text file with one path a line.
 
     Paths in a list are relative to the list's folder. Raises ``FstError`` if there are none.
@@ -52,23 +57,23 @@ def list_photos(root: str | Path) -> list[Path]:
     if root.is_dir():
         photos = list(find_pictures(root))
         if not photos:
-            raise FstError(f"data.root={root} holds no photos (.jpg, .png ...)")
+            raise FstError(f"{key}={root} holds no photos (.jpg, .png ...)")
         return photos
     if not root.exists():
-        raise FstError(f"data.root={root} does not exist; give a folder of photos")
+        raise FstError(f"{key}={root} does not exist; give a folder of photos")
     try:
         lines = root.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise FstError(
-            f"data.root={root} is neither a folder nor a text file with one path a line"
+            f"{key}={root} is neither a folder nor a text file with one path a line"
         ) from None
     photos = [root.parent / line.strip() for line in lines if line.strip()]
     if not photos:
-        raise FstError(f"data.root={root} lists no photos; write one path a line")
+        raise FstError(f"{key}={root} lists no photos; write one path a line")
     return photos
 
 
-def require_usable(photos: Sequence[Path]) -> None:
+def require_usable(photos: Sequence[Path], *, key: str = "data.root") -> None:
     """Raise ``FstError`` unless at least one photo decodes; gives up after a few seconds."""
     order = np.random.default_rng(0).permutation(len(photos))
     stop = time.monotonic() + USABLE_CHECK_S
@@ -83,7 +88,7 @@ def require_usable(photos: Sequence[Path]) -> None:
             break
     raise FstError(
         f"none of the {tried} photos tried of {len(photos)} can be read (the first: {reason}); "
-        "give another data.root"
+        f"give another {key}"
     )
 
 
@@ -95,14 +100,14 @@ def split_held_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list
     count = min(count, max(1, len(photos) // 10))
     if len(photos) < 2:
         return list(photos), list(photos)
-    ranked = sorted(photos, key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    ranked = sorted(photos, key=lambda path: hashlib.sha256(os.fsencode(path.name)).digest())
     held_out = set(ranked[:count])
     return [path for path in photos if path not in held_out], sorted(held_out)
 
 
-def _readable(path: Path) -> bool:
+def _why_unreadable(path: Path) -> str | None:
     try:
         to_picture(open_image(path))
-    except FstError:
-        return False
-    return True
+    except FstError as error:
+        return str(error)
+    return None

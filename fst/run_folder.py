@@ -6,6 +6,7 @@ other settings.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -60,13 +61,29 @@ class RunFolder:
         checkpoint = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=True)
         return int(checkpoint["global_step"])
 
-    def write_about(self, config: Mapping[str, Any]) -> None:
-        """The resolved config and the versions, commit, seed and machine behind it."""
+    def lock(self) -> None:
+        """Keep every other process out of this folder until this one ends; else ``FstError``."""
+        try:
+            import fcntl
+        except ImportError:  # Windows: no lock
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held until the process ends)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FstError(
+                f"{self.path} is in use by another run; wait for it or use resume=false"
+            ) from None
+
+    def write_about(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+        """The resolved config and the versions, commit, seed, machine and inputs behind it."""
         about = {
             "fst": fst.__version__,
             "commit": git_commit(),
             "seed": config.get("seed"),
-            "command": sys.argv,
+            "command": ["fst", "train", *sys.argv[1:]],
+            "inputs": dict(inputs),
             "machine": machine(),
             "python": platform.python_version(),
             "packages": dict(_versions()),
@@ -76,8 +93,12 @@ class RunFolder:
         write_whole(self.about_file, json.dumps(about, indent=1, ensure_ascii=False).encode())
 
 
-def open_run(path: Path, config: Mapping[str, Any], *, resume: str) -> tuple[RunFolder, bool]:
+def open_run(
+    path: Path, config: Mapping[str, Any], inputs: Mapping[str, str], *, resume: str
+) -> tuple[RunFolder, bool]:
     """The folder to run in, and whether it holds a run to go on with.
+
+    ``inputs`` are fingerprints of what is read besides the config: painting, photos, network.
 
     ``resume`` is ``auto`` (go on if the settings match, refuse if they differ) or ``false`` (a new
     numbered sibling if the folder is in use). Raises ``FstError`` saying what differs.
@@ -96,11 +117,13 @@ def open_run(path: Path, config: Mapping[str, Any], *, resume: str) -> tuple[Run
         return run, False  # stopped before its first checkpoint: nothing to lose
     try:
         old = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError) as error:
+        old_inputs = json.loads(run.about_file.read_text(encoding="utf-8"))["inputs"]
+    except (yaml.YAMLError, OSError, ValueError, KeyError) as error:
         raise FstError(
-            f"{run.config_file} cannot be read ({error}); use resume=false for a new run"
+            f"the settings of the run in {path} cannot be read ({error}); use resume=false"
         ) from None
     changes = list(differences(old, config))
+    changes += [f"other {key}" for key in inputs if inputs[key] != old_inputs.get(key)]
     if changes:
         raise FstError(
             f"{path} holds a run with other settings: {'; '.join(changes)}. Give the old settings "
@@ -120,6 +143,16 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
             )
     elif old != new:
         yield f"{key} {old} -> {new}"
+
+
+def fingerprint(*parts: bytes | str | Path) -> str:
+    """A short hash of texts and of files' contents."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else part
+        digest.update(data if isinstance(data, bytes) else os.fsencode(data))
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
 
 
 def git_commit() -> str | None:

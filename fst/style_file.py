@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ class Card:
     """What a style file says of itself. ``training``, ``losses``, ``export`` are open mappings."""
 
     name: str
-    net: dict[str, int]  # arguments of TransformerNet
+    net: dict[str, Any]  # arguments of TransformerNet
     painting: dict[str, Any] = field(default_factory=dict)  # title, artist, year, licence
     loss_network: dict[str, Any] = field(default_factory=dict)  # description, licence
     data: dict[str, Any] = field(default_factory=dict)  # description, photos, licence
@@ -123,9 +124,25 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[Card, dict[str, Tensor]]:
         )
     known = {key: value for key, value in fields.items() if key in Card.__dataclass_fields__}
     try:
-        return Card(**known), tensors
+        card = Card(**known)
     except TypeError:
         raise FstError(f"{path} is damaged: its card lacks fields") from None
+    mappings = (card.net, card.painting, card.loss_network, card.data, card.training)
+    if not all(isinstance(part, dict) for part in (*mappings, card.losses, card.export)):
+        raise FstError(f"{path} is damaged: its card has fields of the wrong kind")
+    if not _is_plain_name(card.name):
+        raise FstError(f"{path} is not safe to use: its name {card.name!r} is no plain file name")
+    return card, tensors
+
+
+def _is_plain_name(name: object) -> bool:
+    """Names become parts of output paths, so a stranger's card must not steer them elsewhere."""
+    return (
+        isinstance(name, str)
+        and name not in ("", ".", "..")
+        and name.isprintable()
+        and not set(name) & set("/\\")
+    )
 
 
 def shipped_styles() -> dict[str, Path]:
@@ -136,7 +153,16 @@ def shipped_styles() -> dict[str, Path]:
 def trained_styles(runs: str | Path = "runs") -> dict[str, Path]:
     """The styles trained here: {name: path} of every ``runs/NAME/NAME.safetensors``."""
     found = sorted(Path(runs).glob(f"*/*{SUFFIX}"))
-    return {path.parent.name: path for path in found if path.stem in path.parent.name}
+    return {
+        path.parent.name: path
+        for path in found
+        if re.fullmatch(rf"{re.escape(path.stem)}(-\d+)?", path.parent.name)
+    }
+
+
+def style_label(name_or_file: str | Path, path: Path) -> str:
+    """What results of a style are called after: the name asked for, or the file's stem."""
+    return path.stem if Path(name_or_file).expanduser() == path else str(name_or_file)
 
 
 def find_style(name_or_file: str | Path) -> Path:

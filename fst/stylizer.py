@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -14,21 +15,23 @@ from fst.image import Picture, to_image, to_picture, to_pixels
 from fst.style_file import find_style, load_style
 from fst.transformer_net import MIN_SIDE, PixelNet
 
-DEVICES = ("auto", "cuda", "mps", "cpu")
 # peak memory of a float32 pass at width 32, measured on a CPU at 2048 x 2048 px
 BYTES_PER_PIXEL = 1200
 
 
 def choose_device(name: str) -> torch.device:
     """'auto' is the first of CUDA, MPS and CPU that is there. Raises ``FstError`` if it is not."""
-    if name.split(":")[0] not in DEVICES:
-        raise FstError(f"device '{name}' is unknown; use one of {', '.join(DEVICES)}")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise FstError(f"device '{name}' is unknown; use auto, cuda, cuda:1, mps or cpu")
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next((kind for kind, found in there.items() if found), "cpu")
     if not there.get(name.split(":")[0], True):
         raise FstError(f"device '{name}' is not available on this machine; use --device cpu")
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise FstError(f"device '{name}' is not there: {torch.cuda.device_count()} GPUs are")
+    return device
 
 
 class Stylizer:
@@ -75,7 +78,7 @@ class Stylizer:
             raise FstError(
                 f"the photo has {width}x{height} px; at least {MIN_SIDE} px a side are needed"
             )
-        self._require_memory(batch, height, width)
+        self.require_memory(batch, height, width)
         try:
             return self._net(pixels.to(self.device)).cpu()
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -86,8 +89,8 @@ class Stylizer:
                 f"{self.device}; use a smaller size, for instance --size {min(height, width) // 2}"
             ) from None
 
-    def _require_memory(self, batch: int, height: int, width: int) -> None:
-        """Refuse before the system would have to kill the process."""
+    def require_memory(self, batch: int, height: int, width: int) -> None:
+        """Raise ``FstError`` before the system would have to kill the process."""
         available = _available_memory()
         if self.device.type != "cpu" or available is None:
             return

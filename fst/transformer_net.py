@@ -11,11 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Before the tanh. A step of Adam moves each of the last layer's thousands of weights alike, so the
-# sum jumps by units; without the gain whole regions are thrown into saturation and stay there as
-# black or white blobs.
-OUTPUT_GAIN = 0.1
-MIN_SIDE = 16  # pixels; below it the reflection at a quarter of the size runs out of rows
+MIN_SIDE = 16  # pixels: the least that is promised, tested and exported
 
 
 class ConvLayer(nn.Module):
@@ -95,16 +91,19 @@ class TransformerNet(nn.Module):
     parameters at five residual blocks), 16 in the authors' released instance-norm models, at a
     quarter of the operations.
 
-    Departure: the output is ``(1 + tanh) / 2``. The authors' code has ``150 * tanh`` around the
-    mean colour, a little wider than the pixel range, and clips on saving; ours is bounded by the
-    range itself, so nothing is ever clipped and no gradient is cut by a clamp. ``OUTPUT_GAIN``
-    before the tanh keeps it out of saturation while the net is young.
+    Departure: the output is ``(1 + tanh(output_gain * y)) / 2``. The authors' code has
+    ``150 * tanh`` around the mean colour, a little wider than the pixel range, and clips on saving;
+    ours is bounded by the range itself, so nothing is ever clipped and no gradient is cut by a
+    clamp. A step of Adam moves each of the last layer's thousands of weights alike, so their sum
+    jumps by units: at an ``output_gain`` of 1 whole regions are thrown into saturation and stay
+    there as black or white blobs; at 0.1 none were seen.
     """
 
-    def __init__(self, *, width: int, residual_blocks: int) -> None:
+    def __init__(self, *, width: int, residual_blocks: int, output_gain: float) -> None:
         super().__init__()
         self.width = width
         self.residual_blocks = residual_blocks
+        self.output_gain = output_gain
         self.conv1 = ConvLayer(in_channels=3, out_channels=width, kernel_size=9, stride=1)
         self.norm1 = _norm(width)
         self.down1 = ConvLayer(in_channels=width, out_channels=2 * width, kernel_size=3, stride=2)
@@ -123,9 +122,13 @@ class TransformerNet(nn.Module):
         self.conv2 = ConvLayer(in_channels=width, out_channels=3, kernel_size=9, stride=1)
 
     @property
-    def arguments(self) -> dict[str, int]:
+    def arguments(self) -> dict[str, float]:
         """What to call the class with to build this net again; stored in a style file's card."""
-        return {"width": self.width, "residual_blocks": self.residual_blocks}
+        return {
+            "width": self.width,
+            "residual_blocks": self.residual_blocks,
+            "output_gain": self.output_gain,
+        }
 
     def forward(self, content: Tensor) -> Tensor:
         """content (B, 3, H, W), RGB in [0, 1], H and W >= 16 -> stylized (B, 3, H, W) in [0, 1]."""
@@ -135,7 +138,10 @@ class TransformerNet(nn.Module):
         x = self.residual(x)
         x = F.relu(self.norm4(self.up1(x, half.shape[-2:])))
         x = F.relu(self.norm5(self.up2(x, full.shape[-2:])))
-        return (torch.tanh(OUTPUT_GAIN * self.conv2(x)) + 1) / 2
+        y = self.conv2(x)
+        if y.dtype in (torch.float16, torch.bfloat16):
+            y = y.float()  # bfloat16 has 129 levels between 0.5 and 1: too few for a picture
+        return (torch.tanh(self.output_gain * y) + 1) / 2
 
 
 class PixelNet(nn.Module):

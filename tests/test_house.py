@@ -15,7 +15,7 @@ FLOORS = [
     {"image", "transformer_net"},
     {"loss_network", "style_file", "photo_files", "painting", "run_folder"},
     {"perceptual_loss", "data", "stylizer", "graph_file"},
-    {"lightning_module"},
+    {"lightning_module", "checkpointing"},
     {"callbacks"},
     {"experiment"},
     {"commands"},
@@ -35,8 +35,9 @@ def imported_rooms(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         rooms |= {name.split(".")[1] for name in names if name.startswith("fst.")}
+        rooms &= FLOOR.keys()
     return rooms
 
 

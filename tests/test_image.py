@@ -140,6 +140,23 @@ def test_a_picture_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.jpg"]
 
 
+@pytest.mark.parametrize("failing", ["replace", "fsync"])
+def test_a_full_disk_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    target = tmp_path / "out.jpg"
+    target.write_text("old")
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"os.{failing}", full)
+    with pytest.raises(FstError, match=r"out\.jpg cannot be written: No space left on device"):
+        save_picture(target, Picture(rgb=picture(20, 20, seed=5)), quality=90)
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jpg"]
+
+
 def test_tensors_and_images_round_trip() -> None:
     image = picture(31, 17, seed=7)
     tensor = to_tensor(image)

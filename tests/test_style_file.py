@@ -21,7 +21,7 @@ from fst.transformer_net import TransformerNet
 
 def make_net() -> TransformerNet:
     torch.manual_seed(1)
-    return TransformerNet(width=4, residual_blocks=2)
+    return TransformerNet(width=4, residual_blocks=2, output_gain=0.1)
 
 
 def rewrite(path: Path, out: Path, **card_changes: object) -> Path:
@@ -45,7 +45,7 @@ def test_a_net_and_its_card_round_trip(tmp_path: Path) -> None:
     save_style(tmp_path / "wave.safetensors", net, card, half=False)
     loaded, read = load_style(tmp_path / "wave.safetensors")
     assert read == card
-    assert read.net == {"width": 4, "residual_blocks": 2}
+    assert read.net == {"width": 4, "residual_blocks": 2, "output_gain": 0.1}
     assert read.painting == {"artist": "Léger"}
     photo = torch.rand(1, 3, 20, 20)
     assert torch.equal(net(photo), loaded(photo))
@@ -53,7 +53,7 @@ def test_a_net_and_its_card_round_trip(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_half_the_size_and_nearly_the_same_picture(tmp_path: Path) -> None:
-    net = TransformerNet(width=32, residual_blocks=5)
+    net = TransformerNet(width=32, residual_blocks=5, output_gain=0.1)
     save_style(tmp_path / "h.safetensors", net, Card(name="h", net={}), half=True)
     assert 3.3e6 < (tmp_path / "h.safetensors").stat().st_size < 3.5e6
     photo = torch.rand(1, 3, 32, 32)
@@ -96,10 +96,23 @@ def test_foreign_and_newer_files_are_refused(tiny_style: Path, tmp_path: Path) -
     with pytest.raises(FstError, match=r"newer than .* update fst"):
         load_style(newer)
     wrong = rewrite(
-        tiny_style, tmp_path / "wrong.safetensors", net={"width": 5, "residual_blocks": 1}
+        tiny_style,
+        tmp_path / "wrong.safetensors",
+        net={"width": 5, "residual_blocks": 1, "output_gain": 0.1},
     )
     with pytest.raises(FstError, match="do not fit the net"):
         load_style(wrong)
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "", "..", "a\nb", 5])
+def test_a_card_cannot_steer_where_results_go(
+    tiny_style: Path, tmp_path: Path, name: object
+) -> None:
+    evil = rewrite(tiny_style, tmp_path / "evil.safetensors", name=name)
+    with pytest.raises(FstError, match="is not safe to use"):
+        load_style(evil)
+    with pytest.raises(FstError, match="fields of the wrong kind"):
+        read_card(rewrite(tiny_style, tmp_path / "odd.safetensors", painting="x"))
 
 
 def test_a_name_is_sought_among_shipped_styles_then_runs(

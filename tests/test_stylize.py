@@ -1,5 +1,8 @@
 """`fst stylize`, driven as a user would, in this process."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +31,12 @@ def test_the_default_output_is_beside_you(photos: Path, tiny_style: Path) -> Non
 
 
 def test_it_does_what_the_python_stylizer_does(photos: Path, tiny_style: Path) -> None:
-    assert stylize(photos / "photo_01.jpg", "--style", tiny_style, "-o", "o.png") == 0
-    expected = Stylizer(tiny_style)(Image.open(photos / "photo_01.jpg"))
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.open(photos / "photo_01.jpg").save("turned.jpg", exif=exif)
+    assert stylize("turned.jpg", "--style", tiny_style, "-o", "o.png") == 0
+    expected = Stylizer(tiny_style)(Image.open("turned.jpg"))
+    assert expected.size == (70, 91)
     assert np.array_equal(np.asarray(Image.open("o.png")), np.asarray(expected))
 
 
@@ -54,6 +61,35 @@ def test_a_glob_and_two_photos_of_one_name(tiny_style: Path) -> None:
     assert stylize("*", "--style", tiny_style, "-o", "out") == 0
     made = sorted(path.name for path in Path("out").iterdir())
     assert made == ["a.jpg_tiny.jpg", "a.png_tiny.jpg"]
+
+
+def test_a_folder_without_photos_is_named_and_the_rest_go_on(
+    tiny_style: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(20, 20, seed=1).save("a.jpg")
+    Path("empty").mkdir()
+    assert stylize("*", "--style", tiny_style, "-o", "out") == 1
+    assert "folder empty holds no photos" in capsys.readouterr().err
+    Path("empty").rmdir()
+    assert stylize("*", "--style", tiny_style, "-o", "out", "--force") == 0  # `out` is no photo
+    assert stylize("out", "--style", tiny_style, "-o", "out") == 2
+
+
+def test_a_file_name_that_is_no_text_is_no_trouble(tiny_style: Path) -> None:
+    name = os.fsdecode(b"\xe4.jpg")
+    picture(20, 20, seed=1).save(name)
+    picture(20, 20, seed=2).save("z.jpg")
+    command = [sys.executable, "-m", "fst.cli", "stylize", ".", "--style", str(tiny_style)]
+    subprocess.run([*command, "-o", "out"], check=True, capture_output=True)
+    assert len(list(Path("out").iterdir())) == 2
+
+
+def test_an_output_format_we_do_not_write_is_refused(
+    tiny_style: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(20, 20, seed=1).save("a.jpg")
+    assert stylize("a.jpg", "--style", tiny_style, "-o", "b.gif") == 2
+    assert "'.gif' is no format we write" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten_without_force(
@@ -121,6 +157,7 @@ def test_orientation_alpha_and_profile(tiny_style: Path) -> None:
         (["--size", "3"], "--size 3 is smaller than 16 px"),
         (["--device", "tpu"], "device 'tpu' is unknown"),
         (["--device", "cuda"], "device 'cuda' is not available"),
+        (["--device", "cpu:x"], "device 'cpu:x' is unknown"),
         (["-o", "a.jpg"], "but 2 photos are given"),
     ],
 )
@@ -143,6 +180,8 @@ def test_a_photo_too_large_for_the_memory_is_refused_before_it_starts(
     monkeypatch.setattr("fst.stylizer._available_memory", lambda: 10e6)
     assert stylize("x.jpg", "--style", tiny_style) == 1
     assert "x.jpg: the photo of 400x300 px needs about" in capsys.readouterr().err
+    assert stylize("x.jpg", "--style", tiny_style, "--size", "100000") == 1  # before it is resized
+    assert "x.jpg: the photo of 133333x100000 px" in capsys.readouterr().err
 
 
 def test_list_and_info_show_styles(tiny_style: Path, capsys: pytest.CaptureFixture[str]) -> None:

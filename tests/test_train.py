@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fst.cli import main
+from fst.run_folder import RunFolder
 from fst.style_file import load_style, read_card
 
 Train = Callable[..., int]
@@ -140,27 +143,48 @@ def test_the_loss_goes_down(train: Train) -> None:
     assert totals[-1] < 0.9 * totals[0]
 
 
-def test_a_resumed_run_ends_bit_identical(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert train("run_dir=runs/whole") == 0
+@pytest.mark.parametrize(
+    ("stop", "code", "saved_step"),
+    [("crash", None, 3), ("signal.SIGINT", 130, 5), ("signal.SIGTERM", 143, 5)],
+)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_resumed_run_ends_bit_identical(
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: str,
+    code: int | None,
+    saved_step: int,
+    accumulate: int,
+) -> None:
+    words = (f"trainer.accumulate_grad_batches={accumulate}", "trainer.max_steps=8")
+    assert train("run_dir=runs/whole", *words) == 0
 
-    from fst.callbacks import LastCheckpoint
+    from fst.lightning_module import FastStyleTransfer
 
-    saved = LastCheckpoint.save
+    step = FastStyleTransfer.training_step
 
-    def save_and_break(self: LastCheckpoint, trainer: object) -> None:
-        saved(self, trainer)  # type: ignore[arg-type]
-        raise OSError("the power went")
+    def stop_in_the_fifth_step(self: FastStyleTransfer, *arguments: object) -> object:
+        if self.trainer.global_step == 4:
+            if stop == "crash":
+                raise RuntimeError("the power went")
+            os.kill(os.getpid(), getattr(signal, stop.removeprefix("signal.")))
+            monkeypatch.setattr(FastStyleTransfer, "training_step", step)
+        return step(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(LastCheckpoint, "save", save_and_break)
-    assert train("run_dir=runs/broken") != 0
-    monkeypatch.setattr(LastCheckpoint, "save", saved)
-    assert torch.load("runs/broken/last.ckpt", weights_only=True)["global_step"] == 3
-    assert train("run_dir=runs/broken") == 0
+    monkeypatch.setattr(FastStyleTransfer, "training_step", stop_in_the_fifth_step)
+    if code is None:
+        with pytest.raises(RuntimeError):
+            train("run_dir=runs/broken", *words)
+    else:
+        assert train("run_dir=runs/broken", *words) == code
+    monkeypatch.setattr(FastStyleTransfer, "training_step", step)
+    assert torch.load("runs/broken/last.ckpt", weights_only=True)["global_step"] == saved_step
+    assert train("run_dir=runs/broken", *words) == 0
     whole, broken = Path("runs/whole"), Path("runs/broken")
     assert same(tensors(whole / "swirl.safetensors"), tensors(broken / "swirl.safetensors"))
     one, two = (dict(scalars(run)["train/total"]) for run in (whole, broken))
     assert len(scalars(broken)["train/total"]) == len(two)  # no step is there twice
-    assert {3, 4, 5} <= two.keys()
+    assert set(range(saved_step, 8)) <= two.keys()
     assert all(one[step] == loss for step, loss in two.items())
 
 
@@ -190,9 +214,26 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("optimizer.learning_rate=1e30", "optimizer.schedule=constant") == 2
-    assert "the loss is nan at step" in capsys.readouterr().err
+    assert " at step 1; lower optimizer.learning_rate" in capsys.readouterr().err
     assert not Path("runs/swirl/last.ckpt").exists()
     assert not Path("runs/swirl/swirl.safetensors").exists()
+
+
+def test_a_run_in_use_is_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RunFolder(Path("runs/swirl"))
+    folder.lock()
+    assert train() == 2
+    assert "runs/swirl is in use by another run" in capsys.readouterr().err
+
+
+def test_another_painting_under_the_same_name_is_noticed(
+    train: Train, painting: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(painting, "mine.png")
+    assert train("style.image=mine.png", "trainer.max_steps=1") == 0
+    Image.open(painting).rotate(90).save("mine.png")
+    assert train("style.image=mine.png", "trainer.max_steps=1") == 2
+    assert "other painting" in capsys.readouterr().err
 
 
 def test_bad_photos_are_named_once_in_a_report(
@@ -239,13 +280,15 @@ def test_a_known_style_is_sought_in_the_style_folders(
     )
 
 
-def test_users_own_config_folders_work(train: Train, painting: Path, tmp_path: Path) -> None:
+def test_users_own_config_folders_work(
+    train: Train, painting: Path, photos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine" / "style").mkdir(parents=True)
     own = {"title": "Mine", "artist": "Me", "image": str(painting), "name": "mine"}
     text = "defaults:\n  - own\n  - _self_\n" + yaml.safe_dump(own)
     (tmp_path / "mine" / "style" / "mine.yaml").write_text(text)
-    words = ("--config-dir", "mine", "style=mine", "trainer.max_steps=1")
-    assert train(*words, "style.image=" + str(painting)) == 0
+    words = ("--config-dir", "mine", "style=mine", "trainer.max_steps=1", f"data.root={photos}")
+    assert train(*words, given=False) == 0
     assert read_card("runs/mine/mine.safetensors").painting["title"] == "Mine"
 
 
@@ -282,6 +325,12 @@ BAD_REQUESTS = {
     "small style": (["style.size=8"], "style.size=8 is smaller than 64 px"),
     "schedule": (["optimizer.schedule=cosine"], "optimizer.schedule 'cosine' is unknown"),
     "resume": (["resume=maybe"], "resume=maybe is unknown"),
+    "no number": (["trainer.max_steps=abc"], "trainer.max_steps=abc must be a whole number"),
+    "zero": (["checkpoint_every=0"], "checkpoint_every=0 must be a whole number of 1 or more"),
+    "weight": (["style.weights.style=x"], "style.weights.style=x must be a number"),
+    "layer name": (["loss.style_layers.relu44_3=0"], "loss.style_layers.relu44_3: a layer's name"),
+    "crop": (["data.crop_scale=[1,2]"], "must be [low,high] in 0 .. 1"),
+    "val_root": (["data.val_root=gone"], "data.val_root=gone does not exist"),
     "precision": (["trainer.precision=3-bit"], "the trainer refuses these settings"),
 }
 
@@ -296,3 +345,20 @@ def test_a_bad_request_gets_one_sentence(
     assert sentence in error
     assert "Traceback" not in error
     assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_and_compile_are_one_flag_each(
+    photos: Path, painting: Path, tiny_vgg: Path, tmp_path: Path
+) -> None:
+    fst = Path(sys.executable).with_name("fst")
+    command = [str(fst), "train", "experiment=laptop", "loss_network=file", *TINY]
+    command += [f"loss_network.file={tiny_vgg}", f"style.image={painting}", f"data.root={photos}"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FST_")}
+    for words in (["trainer.devices=2", "trainer.strategy=ddp"], ["compile=true"]):
+        run_dir = f"run_dir=runs/{words[0]}"
+        subprocess.run(
+            [*command, *words, run_dir], check=True, cwd=tmp_path, env=environment, timeout=300
+        )
+        made = tmp_path / "runs" / words[0] / "swirl.safetensors"
+        assert read_card(made).training["steps"] == 6

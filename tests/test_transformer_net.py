@@ -9,26 +9,26 @@ def parameters(net: torch.nn.Module) -> int:
 
 
 def test_width_32_has_the_papers_number_of_parameters() -> None:
-    assert parameters(TransformerNet(width=32, residual_blocks=5)) == 1_679_235
+    assert parameters(TransformerNet(width=32, residual_blocks=5, output_gain=0.1)) == 1_679_235
 
 
 @pytest.mark.parametrize(
     "size", [(16, 16), (17, 16), (16, 19), (18, 21), (33, 34), (47, 35), (338, 51)]
 )
 def test_output_size_equals_input_size(size: tuple[int, int]) -> None:
-    net = TransformerNet(width=4, residual_blocks=1)
+    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1)
     assert net(torch.rand(2, 3, *size)).shape == (2, 3, *size)
 
 
 def test_every_size_from_16_to_40_comes_back_unchanged() -> None:
-    net = TransformerNet(width=2, residual_blocks=1)
+    net = TransformerNet(width=2, residual_blocks=1, output_gain=0.1)
     with torch.no_grad():
         for side in range(16, 41):
             assert net(torch.rand(1, 3, side, 56 - side + 16)).shape[-2:] == (side, 72 - side)
 
 
 def test_output_stays_in_range_however_large_the_weights() -> None:
-    net = TransformerNet(width=4, residual_blocks=1)
+    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1)
     torch.nn.init.normal_(net.conv2.conv.weight, std=100.0)
     out = net(torch.rand(1, 3, 24, 24))
     assert out.min() >= 0
@@ -36,7 +36,7 @@ def test_output_stays_in_range_however_large_the_weights() -> None:
 
 
 def test_gradient_reaches_every_parameter_and_the_photo() -> None:
-    net = TransformerNet(width=4, residual_blocks=2).double()
+    net = TransformerNet(width=4, residual_blocks=2, output_gain=0.1).double()
     content = torch.rand(2, 3, 20, 22, dtype=torch.float64, requires_grad=True)
     (net(content) * torch.rand(2, 3, 20, 22)).sum().backward()
     assert content.grad is not None
@@ -61,13 +61,13 @@ def test_a_convolution_of_a_constant_has_no_border(kernel_size: int, stride: int
 
 
 def test_photos_of_a_batch_do_not_affect_each_other() -> None:
-    net = TransformerNet(width=4, residual_blocks=1).double()
+    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1).double()
     batch = torch.rand(3, 3, 24, 24, dtype=torch.float64)
     torch.testing.assert_close(net(batch)[1:2], net(batch[1:2]))
 
 
 def test_relu_follows_only_the_first_convolution_of_a_residual_block() -> None:
-    block = TransformerNet(width=4, residual_blocks=1).residual[0]
+    block = TransformerNet(width=4, residual_blocks=1, output_gain=0.1).residual[0]
     torch.nn.init.zeros_(block.norm2.weight)
     torch.nn.init.constant_(block.norm2.bias, -3.0)
     x = torch.randn(1, 16, 8, 8)
@@ -75,7 +75,7 @@ def test_relu_follows_only_the_first_convolution_of_a_residual_block() -> None:
 
 
 def test_pixel_net_is_the_net_between_8_bit_pixels() -> None:
-    net = TransformerNet(width=4, residual_blocks=1)
+    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1)
     pixels = torch.randint(0, 256, (1, 3, 21, 18), dtype=torch.uint8)
     expected = (net(pixels.float() / 255) * 255).round().to(torch.uint8)
     assert torch.equal(PixelNet(net)(pixels), expected)

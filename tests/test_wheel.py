@@ -1,6 +1,7 @@
 """The built wheel, installed elsewhere, works in an empty folder."""
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -19,8 +20,14 @@ ROOT = Path(__file__).parent.parent
 def fst_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`fst` of a new venv that holds only our wheel and borrows the packages of this one."""
     folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # a copy, so that nothing old in build/ gets in
+    source.mkdir()
+    for name in ("fst", "configs", "checkpoints"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
-    build += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    build += ["--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     subprocess.run(build, check=True, cwd=folder)
     (wheel,) = folder.glob("fst-*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".yaml")}
@@ -50,8 +57,10 @@ def test_the_wheel_works_in_an_empty_folder(
 ) -> None:
     where = "import fst; print(fst.__file__)"
     python = fst_command.with_name("python")
-    shown = subprocess.run([python, "-c", where], cwd=tmp_path, capture_output=True, text=True)
-    assert str(ROOT) not in shown.stdout  # it is the installed one that runs
+    shown = subprocess.run(
+        [python, "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert str(fst_command.parent.parent) in shown.stdout  # it is the installed one that runs
 
     assert "stylize" in run(fst_command, tmp_path, "--help")
     config = run(fst_command, tmp_path, "train", "style=starry_night", "--cfg", "job")

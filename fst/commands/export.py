@@ -10,14 +10,16 @@ from pathlib import Path
 
 from fst.errors import FstError
 from fst.graph_file import FORMATS, export_graph
-from fst.style_file import find_style, load_style
+from fst.style_file import find_style, load_style, style_label
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    net, card = load_style(find_style(options.style))
+    style = find_style(options.style)
+    net, card = load_style(style)
     suffix = f".{options.format}"
-    path = Path(options.output or f"{card.name}{suffix}").expanduser()
+    default = f"{style_label(options.style, style)}{suffix}"
+    path = Path(options.output or default).expanduser()
     if path.suffix != suffix:
         raise FstError(
             f"-o {path} does not end in {suffix}, the suffix of --format {options.format}"

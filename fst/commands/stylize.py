@@ -34,15 +34,18 @@ def main(argv: list[str] | None = None) -> int:
         raise FstError(f"--quality {options.quality} is not in 1 .. 100")
     if options.size is not None and options.size < 16:
         raise FstError(f"--size {options.size} is smaller than 16 px; give the shorter side")
-    from fst.style_file import find_style, read_card  # torch is paid for from here on
+    from fst.style_file import find_style, read_card, style_label  # torch is paid for from here on
 
-    name = read_card(find_style(options.style)).name
-    jobs = plan(options.photos, options.output, name)
+    path = find_style(options.style)
+    read_card(path)
+    jobs, refused = plan(options.photos, options.output, style_label(options.style, path))
+    for sentence in refused:
+        print(f"fst stylize: {sentence}", file=sys.stderr)
 
     from fst.stylizer import Stylizer
 
-    stylizer = Stylizer(options.style, device=options.device)
-    failed = 0
+    stylizer = Stylizer(path, device=options.device)
+    failed = len(refused)
     for number, job in enumerate(jobs, 1):
         start = time.monotonic()
         try:
@@ -57,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         count = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
         print(f"{count}{job.photo} -> {target} ({time.monotonic() - start:.1f} s)", flush=True)
     if len(jobs) > 1:
-        print(f"{len(jobs) - failed} photos stylized, {failed} failed")
+        print(f"{len(jobs) + len(refused) - failed} photos stylized, {failed} failed")
     return 1 if failed else 0
 
 
@@ -74,19 +77,23 @@ def stylize_file(stylizer: object, job: Job, options: argparse.Namespace) -> Pat
         target = target.with_name(target.name + (".png" if photo.alpha else ".jpg"))
         _require_free(target, job.photo, force=options.force)
     if options.size is not None:
+        width, height = photo.rgb.size
+        scale = options.size / min(width, height)
+        stylizer.require_memory(1, round(height * scale), round(width * scale))
         photo = photo.resized(options.size)
     save_picture(target, stylizer.picture(photo), quality=options.quality)
     return target
 
 
-def plan(photos: list[str], output: str | None, style: str) -> list[Job]:
-    """Which photos, and where each result goes.
+def plan(photos: list[str], output: str | None, style: str) -> tuple[list[Job], list[str]]:
+    """Which photos, where each result goes, and a sentence for each argument with no photo in it.
 
     A folder is searched recursively and its structure kept, below ``output`` or, without one,
     below ``FOLDER_STYLE`` in the current folder. Two photos of one name and folder that differ
     in their suffix keep it in the result's name.
     """
     files: list[tuple[Path, Path]] = []  # (photo, its path relative to where results go)
+    refused: list[str] = []
     out = Path(output).expanduser() if output is not None else None
     for text in photos:
         for source in _expand(text):
@@ -94,18 +101,23 @@ def plan(photos: list[str], output: str | None, style: str) -> list[Job]:
                 top = Path() if out else Path(f"{source.resolve().name}_{style}")
                 results = (out or top).resolve()
                 found = [p for p in find_pictures(source) if results not in p.resolve().parents]
-                if not found:
-                    raise FstError(f"folder {source} holds no photos (.jpg, .png ...)")
+                if not found and source.resolve() != results:
+                    refused.append(f"folder {source} holds no photos (.jpg, .png ...)")
                 files += [(photo, top / photo.relative_to(source)) for photo in found]
             else:
                 files.append((source, Path(source.name)))
     files = list(dict.fromkeys(files))
+    if not files:
+        raise FstError("; ".join(refused) or "there are no photos to stylize")
     if out is not None and out.suffix.lower() in SAVE_FORMATS and not out.is_dir():
         if len(files) > 1:
             raise FstError(
                 f"-o {out} is one file, but {len(files)} photos are given; name a folder"
             )
-        return [Job(files[0][0], out, suffix_given=True)]
+        return [Job(files[0][0], out, suffix_given=True)], refused
+    if out is not None and out.suffix and not out.exists() and len(files) == 1:
+        formats = ", ".join(SAVE_FORMATS)
+        raise FstError(f"-o {out}: '{out.suffix}' is no format we write; use one of {formats}")
     if out is not None and out.exists() and not out.is_dir():
         raise FstError(f"-o {out} is a file with no picture suffix; give a folder or FILE.jpg")
     stems = Counter(relative.with_suffix("") for _, relative in files)
@@ -114,10 +126,11 @@ def plan(photos: list[str], output: str | None, style: str) -> list[Job]:
         stem = relative.name if stems[relative.with_suffix("")] > 1 else relative.stem
         target = (out or Path()) / relative.parent / f"{stem}_{style}"
         jobs.append(Job(photo, target, suffix_given=False))
-    twice = [str(job.photo) for job in jobs if [j.target for j in jobs].count(job.target) > 1]
+    targets = Counter(job.target for job in jobs)
+    twice = [str(job.photo) for job in jobs if targets[job.target] > 1]
     if twice:
         raise FstError(f"{' and '.join(twice)} have one name; use a folder for each")
-    return jobs
+    return jobs, refused
 
 
 def _expand(text: str) -> list[Path]:

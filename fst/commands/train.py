@@ -22,7 +22,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fst.console import duration, hush_libraries, say
+from fst.callbacks import read_skipped
+from fst.console import duration, first_process, hush_libraries, say
 from fst.data import PhotoData, collate
 from fst.errors import FstError
 from fst.experiment import (
@@ -30,6 +31,7 @@ from fst.experiment import (
     build_data,
     build_loss,
     build_trainer,
+    check_settings,
     config_error_sentence,
     log_hyperparameters,
     plain,
@@ -37,7 +39,7 @@ from fst.experiment import (
 from fst.lightning_module import FastStyleTransfer
 from fst.painting import find_painting, read_painting
 from fst.paths import configs_dir
-from fst.run_folder import RunFolder, machine, open_run
+from fst.run_folder import RunFolder, fingerprint, machine, open_run
 from fst.style_file import save_style
 from fst.transformer_net import TransformerNet
 
@@ -74,6 +76,7 @@ def train(config: DictConfig) -> Path:
     Raises ``FstError`` for what the user can mend, before the nets are built wherever it can.
     """
     hush_libraries()
+    check_settings(config)
     image = find_painting(image=config.style.image, file=config.style.file, root=config.style.root)
     config.style.name = name = config.style.name or image.stem
     data = build_data(config)
@@ -83,7 +86,12 @@ def train(config: DictConfig) -> Path:
     net = TransformerNet(**config.net)
     module = FastStyleTransfer(net=net, loss=loss, compile=config.compile, **config.optimizer)
 
-    run, resuming, settings = _open_run(config)
+    inputs = {
+        "painting": fingerprint(image),
+        "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
+        "loss network": loss.network.fingerprint(),
+    }
+    run, resuming, settings = _open_run(config, inputs)
     path = run.style_file(name)
     if resuming and path.exists() and run.steps_done() >= config.trainer.max_steps:
         say(f"{run.path} is trained already; resume=false trains another beside it")
@@ -95,13 +103,15 @@ def train(config: DictConfig) -> Path:
     say(f"run folder     {run.path}" + (" (going on with it)" if resuming else ""))
     trainer = build_trainer(config, run, data, painting)
     if trainer.is_global_zero and not resuming:
-        run.write_about(settings)
+        run.write_about(settings, inputs)
         _say_estimate(trainer, module, data)
     try:
         checkpoint = run.checkpoint if resuming else None
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit:  # Lightning's answer to Ctrl-C, with an exit code of 1
-        raise SystemExit(128 + signal.SIGINT if trainer.interrupted else 1) from None
+    except SystemExit as stop:
+        if stop.code == 1 and trainer.interrupted:  # Lightning's answer to an early Ctrl-C
+            raise SystemExit(128 + signal.SIGINT) from None
+        raise
     trainer.validate(module, data, verbose=False)
     if trainer.is_global_zero:
         card = build_card(config, trainer, loss, data)
@@ -111,7 +121,7 @@ def train(config: DictConfig) -> Path:
     return path
 
 
-def _open_run(config: DictConfig) -> tuple[RunFolder, bool, dict[str, Any]]:
+def _open_run(config: DictConfig, inputs: dict[str, str]) -> tuple[RunFolder, bool, dict[str, Any]]:
     """The run folder, whether to go on in it, and the resolved settings that belong into it."""
     resume = str(config.resume).lower()
     if config.run_dir is None:
@@ -121,9 +131,11 @@ def _open_run(config: DictConfig) -> tuple[RunFolder, bool, dict[str, Any]]:
     if RUN_FOLDER_VARIABLE in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
         config.run_dir, resume = os.environ[RUN_FOLDER_VARIABLE], "auto"
     settings = plain(config)
-    run, resuming = open_run(Path(config.run_dir).expanduser(), settings, resume=resume)
+    run, resuming = open_run(Path(config.run_dir).expanduser(), settings, inputs, resume=resume)
     config.run_dir = settings["run_dir"] = str(run.path)
     os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
+    if first_process():
+        run.lock()
     return run, resuming, settings
 
 
@@ -133,9 +145,9 @@ def _say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoDat
         return
     photos = data.train_set()
     batch = collate([photos[k] for k in range(data.batch_size)]).photos
-    seconds = []
-    for _ in range(2):
-        start = time.monotonic()
+    seconds: list[float] = []
+    while len(seconds) < 6 and (len(seconds) < 3 or min(seconds) < 0.9 * sorted(seconds)[1]):
+        start = time.monotonic()  # the first ones are slow; stop when the two best agree
         module.loss(module.net(batch), batch).total.backward()
         seconds.append(time.monotonic() - start)
     module.net.zero_grad(set_to_none=True)
@@ -145,9 +157,10 @@ def _say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoDat
 
 
 def _say_end(run: RunFolder, path: Path, name: str) -> None:
-    if run.skipped_photos.exists():
-        count = len(run.skipped_photos.read_text(encoding="utf-8").splitlines())
-        say(f"skipped        {count} unreadable photos, named in {run.skipped_photos}")
+    reports = run.path.glob(f"{run.skipped_photos.stem}*")
+    skipped = {photo for report in reports for photo in read_skipped(report)}
+    if skipped:
+        say(f"skipped        {len(skipped)} unreadable photos, named in {run.skipped_photos}")
     say(f"style file     {path} ({path.stat().st_size / 1e6:.1f} MB)")
     known = run.path == Path("runs") / name
     say(f'try it         fst stylize PHOTO.jpg --style "{name if known else path}"')
