@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
+
+from fst.errors import FstError
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -15,6 +18,14 @@ def configs_dir() -> Path:
 def checkpoints_dir() -> Path:
     """The folder of the shipped style files."""
     return _inside_or_beside("checkpoints")
+
+
+def sample_photo(name: str) -> Path:
+    """One of the free photographs inside scikit-image's wheel, such as ``astronaut.png``."""
+    found = find_spec("skimage")
+    if found is None or found.origin is None:
+        raise FstError("the sample photos are missing; pip install 'fst[samples]'")
+    return Path(found.origin).parent / "data" / name
 
 
 def _inside_or_beside(name: str) -> Path:

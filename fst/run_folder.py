@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -61,20 +62,23 @@ class RunFolder:
         checkpoint = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=True)
         return int(checkpoint["global_step"])
 
-    def lock(self) -> None:
-        """Keep every other process out of this folder until this one ends; else ``FstError``."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process out of this folder meanwhile; ``FstError`` if one is in it."""
         try:
             import fcntl
         except ImportError:  # Windows: no lock
+            yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held until the process ends)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise FstError(
-                f"{self.path} is in use by another run; wait for it or use resume=false"
-            ) from None
+        with open(self.path / ".lock", "w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise FstError(
+                    f"{self.path} is in use by another run; wait for it or use resume=false"
+                ) from None
+            yield
 
     def write_about(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
         """The resolved config and the versions, commit, seed, machine and inputs behind it."""

@@ -18,16 +18,19 @@ fetch() { # NAME MD5 NUMBER_OF_PHOTOS GIGABYTES
     echo "$folder/$name is there: $photos photos"
     return
   fi
-  local free_kb
+  local free_kb here_kb=0
   free_kb=$(df -Pk "$folder" | awk 'NR == 2 { print $4 }')
-  [ "$free_kb" -gt $((gigabytes * 2 * 1000000)) ] ||
+  [ ! -e "$archive" ] || here_kb=$(du -k "$archive" | cut -f1)
+  [ $((free_kb + here_kb)) -gt $((gigabytes * 2 * 1000000)) ] ||
     stop "$folder has $((free_kb / 1000000)) GB free and $name needs $((gigabytes * 2)) GB, archive and photos"
   if ! echo "$md5  $archive" | md5sum --check --status 2>/dev/null; then
     curl --fail --location --continue-at - --retry 5 --output "$archive" "$url/$name.zip" ||
       stop "$url/$name.zip could not be fetched; run the same command again to go on"
   fi
-  echo "$md5  $archive" | md5sum --check --status ||
-    stop "$archive does not have the checksum $md5; delete it and run the same command again"
+  echo "$md5  $archive" | md5sum --check --status || {
+    rm "$archive"
+    stop "$archive did not have the checksum $md5 and was deleted; run the same command again"
+  }
   unzip -q -o "$archive" -d "$folder"
   rm "$archive"
   echo "$folder/$name: $(find "$folder/$name" -name '*.jpg' | wc -l) photos"

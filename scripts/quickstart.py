@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 from fst import FstError, Stylizer
 from fst.image import Picture, contact_sheet, read_picture, save_picture
+from fst.paths import sample_photo
 from fst.style_file import shipped_styles
 
 OUT = Path("quickstart.jpg")
 
 
 def main() -> int:
-    found = find_spec("skimage")
-    if found is None or found.origin is None:
-        print("quickstart: scikit-image is missing; pip install 'fst[samples]'", file=sys.stderr)
-        return 2
-    photo = read_picture(Path(found.origin).parent / "data" / "astronaut.png")
+    if not shipped_styles():
+        raise FstError("no style is shipped in checkpoints/; get a whole copy of the repository")
+    photo = read_picture(sample_photo("astronaut.png"))
     panels = [photo.rgb]
     for name in shipped_styles():
         start = time.monotonic()

@@ -6,13 +6,13 @@ python scripts/readme_pictures.py docs/
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
 
 from fst import FstError, Stylizer
 from fst.image import Picture, contact_sheet, read_picture, save_picture
+from fst.paths import sample_photo
 from fst.style_file import shipped_styles
 
 PHOTOS = ("rocket.jpg", "chelsea.png", "coffee.png", "astronaut.png")
@@ -21,15 +21,11 @@ HEIGHT = 300  # pixels of each picture in the sheet
 
 def main(folder: Path) -> None:
     """Write one sheet a style: the four photographs above, the stylized ones below."""
-    found = find_spec("skimage")
-    if found is None or found.origin is None:
-        raise FstError("scikit-image is missing; pip install 'fst[samples]'")
-    data = Path(found.origin).parent / "data"
     for name in shipped_styles():
         stylizer = Stylizer(name)
         rows: list[list[Image.Image]] = [[], []]
         for photo in PHOTOS:
-            picture = read_picture(data / photo)
+            picture = read_picture(sample_photo(photo))
             for row, image in zip(rows, (picture.rgb, stylizer.picture(picture).rgb), strict=True):
                 size = (round(image.width * HEIGHT / image.height), HEIGHT)
                 row.append(image.resize(size, Image.Resampling.LANCZOS))

@@ -11,8 +11,8 @@ from fst.paths import configs_dir
 
 PACKAGE = Path(fst.__file__).parent
 FLOORS = [
-    {"errors", "console", "paths"},
-    {"image", "transformer_net"},
+    {"errors", "console"},
+    {"image", "paths", "transformer_net"},
     {"loss_network", "style_file", "photo_files", "painting", "run_folder"},
     {"perceptual_loss", "data", "stylizer", "graph_file"},
     {"lightning_module", "checkpointing"},

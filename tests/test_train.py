@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -214,15 +215,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("optimizer.learning_rate=1e30", "optimizer.schedule=constant") == 2
-    assert " at step 1; lower optimizer.learning_rate" in capsys.readouterr().err
+    assert re.search(r"at step \d; lower optimizer.learning_rate", capsys.readouterr().err)
     assert not Path("runs/swirl/last.ckpt").exists()
     assert not Path("runs/swirl/swirl.safetensors").exists()
 
 
 def test_a_run_in_use_is_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = RunFolder(Path("runs/swirl"))
-    folder.lock()
-    assert train() == 2
+    with RunFolder(Path("runs/swirl")).locked():
+        assert train() == 2
     assert "runs/swirl is in use by another run" in capsys.readouterr().err
 
 

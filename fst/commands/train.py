@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -102,23 +103,29 @@ def train(config: DictConfig) -> Path:
     say(f"loss network   {loss.network.description}")
     say(f"run folder     {run.path}" + (" (going on with it)" if resuming else ""))
     trainer = build_trainer(config, run, data, painting)
-    if trainer.is_global_zero and not resuming:
-        run.write_about(settings, inputs)
-        _say_estimate(trainer, module, data)
+    with run.locked() if first_process() else nullcontext():
+        if trainer.is_global_zero and not resuming:
+            run.write_about(settings, inputs)
+            _say_estimate(trainer, module, data)
+        _fit(trainer, module, data, run.checkpoint if resuming else None)
+        trainer.validate(module, data, verbose=False)
+        if trainer.is_global_zero:
+            card = build_card(config, trainer, loss, data)
+            save_style(path, net, card, half=config.half)
+            log_hyperparameters(trainer, config, card.losses)
+            _say_end(run, path, name)
+    return path
+
+
+def _fit(
+    trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoData, checkpoint: Path | None
+) -> None:
     try:
-        checkpoint = run.checkpoint if resuming else None
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:
         if stop.code == 1 and trainer.interrupted:  # Lightning's answer to an early Ctrl-C
             raise SystemExit(128 + signal.SIGINT) from None
         raise
-    trainer.validate(module, data, verbose=False)
-    if trainer.is_global_zero:
-        card = build_card(config, trainer, loss, data)
-        save_style(path, net, card, half=config.half)
-        log_hyperparameters(trainer, config, card.losses)
-        _say_end(run, path, name)
-    return path
 
 
 def _open_run(config: DictConfig, inputs: dict[str, str]) -> tuple[RunFolder, bool, dict[str, Any]]:
@@ -134,8 +141,6 @@ def _open_run(config: DictConfig, inputs: dict[str, str]) -> tuple[RunFolder, bo
     run, resuming = open_run(Path(config.run_dir).expanduser(), settings, inputs, resume=resume)
     config.run_dir = settings["run_dir"] = str(run.path)
     os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
-    if first_process():
-        run.lock()
     return run, resuming, settings
 
 
