@@ -21,8 +21,9 @@ class FastStyleTransfer(pl.LightningModule):
 
     The loss holds its network and Gram matrices as non-persistent buffers, so a checkpoint has
     the net and the optimizer and nothing else. ``schedule`` is ``constant`` (the paper's) or
-    ``one_cycle``, which reaches ``learning_rate`` at 30% of the steps and ends near 0: better for
-    short runs (torch's ``OneCycleLR``, so Adam's first beta swings too, 0.95 to 0.85). ``compile`` passes the net and the loss through ``torch.compile``.
+    ``one_cycle`` (torch's ``OneCycleLR``), which reaches ``learning_rate`` at 30% of the steps and
+    ends near 0, better for short runs; Adam's first beta swings too, 0.95 to 0.85. ``compile``
+    passes the net and the loss through ``torch.compile``.
     """
 
     def __init__(
