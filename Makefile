@@ -1,7 +1,8 @@
 # `make quickstart` and `make test` need Python >= 3.11, make and a package index; nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+# setuptools warns of editable installs; nothing here for a user to do
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: quickstart test lint format clean
 .DELETE_ON_ERROR:
