@@ -17,6 +17,7 @@ VERBS = {
     "train": "fit a net to one painting and a folder of photos (Hydra overrides: key=value)",
     "stylize": "stylize photos in one pass each",
     "export": "write a style as one graph: .pt2 or .onnx",
+    "paint": "draw one of our own paintings",
     "list": "the styles at hand",
     "info": "a style's card",
 }

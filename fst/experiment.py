@@ -21,7 +21,7 @@ from fst.data import PhotoData
 from fst.errors import FstError
 from fst.image import resize_shorter, to_image, to_tensor
 from fst.loss_network import load_loss_network
-from fst.painting import Painting
+from fst.painting import Painting, load_painting
 from fst.perceptual_loss import PerceptualLoss
 from fst.run_folder import RunFolder, machine
 from fst.style_file import Card
@@ -106,6 +106,12 @@ def build_data(config: DictConfig) -> PhotoData:
         raise FstError("no photos are named; give a folder of them with data.root=FOLDER")
     options = {key: v for key, v in plain(config.data).items() if key not in CARD_ONLY}
     return PhotoData(seed=config.seed, **options)
+
+
+def build_painting(config: DictConfig) -> Painting:
+    """The configured painting; ``FstError`` if there is none."""
+    keys = ("image", "painted", "file", "root", "size")
+    return load_painting(**{key: config.style[key] for key in keys})
 
 
 def build_loss(config: DictConfig, painting: Painting) -> PerceptualLoss:

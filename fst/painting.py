@@ -1,4 +1,4 @@
-"""Where a style's painting comes from: a file that is named, or one sought in style folders."""
+"""Where a style's painting comes from: a file that is named, our own brush, or style folders."""
 
 from __future__ import annotations
 
@@ -9,22 +9,49 @@ from pathlib import Path
 from torch import Tensor
 
 from fst.errors import FstError
-from fst.image import read_picture, to_tensor
+from fst.image import Picture, read_picture, to_tensor
+from fst.paint import paint
 
 MIN_SIDE = 64  # pixels; below it there is nothing to learn a stroke from
+PAINT_SIDE = 768  # pixels of our own paintings, before they are resized
 FOLDERS_VARIABLE = "FST_STYLES"  # folders of paintings, parted like PATH
 
 
 @dataclass(frozen=True)
 class Painting:
-    """A painting's file and its pixels (1, 3, H, W), RGB in [0, 1], at the size asked for."""
+    """A painting's pixels (1, 3, H, W), RGB in [0, 1], at the size asked for, and its origin."""
 
-    path: Path
+    name: str  # the stem of its file, or of our own painting
+    source: str  # path, or that we painted it
     image: Tensor
 
 
-def find_painting(*, image: str | None, file: str | None, root: str | None) -> Path:
-    """``image`` if given, else ``file`` in the folder ``root`` or in those of ``$FST_STYLES``."""
+def load_painting(
+    *, image: str | None, painted: str | None, file: str | None, root: str | None, size: int
+) -> Painting:
+    """The painting with its shorter side at ``size`` pixels, proportions kept.
+
+    Taken from the file ``image`` if given, else ``painted`` by ``fst.paint``, else ``file`` is
+    sought in the folder ``root`` or in those of ``$FST_STYLES``. Raises ``FstError`` if there is
+    none or it is too small.
+    """
+    if size < MIN_SIDE:
+        raise FstError(f"style.size={size} is smaller than {MIN_SIDE} px; pick a larger one")
+    if image is None and painted is not None:
+        picture = Picture(rgb=paint(painted, size=PAINT_SIDE))
+        return Painting(painted, f"{painted}, painted by fst", to_tensor(picture.resized(size).rgb))
+    path = _find(image=image, file=file, root=root)
+    picture = read_picture(path)
+    width, height = picture.rgb.size
+    if min(width, height) < MIN_SIDE:
+        raise FstError(
+            f"style image {path} of {width}x{height} px is smaller than {MIN_SIDE} px; "
+            "pick a larger one"
+        )
+    return Painting(path.stem, str(path), to_tensor(picture.resized(size).rgb))
+
+
+def _find(*, image: str | None, file: str | None, root: str | None) -> Path:
     if image is not None:
         path = Path(image).expanduser()
         if not path.is_file():
@@ -46,17 +73,3 @@ def find_painting(*, image: str | None, file: str | None, root: str | None) -> P
         f"instance from its museum or Wikimedia Commons, save it as {file}, and give its folder "
         f"with style.root=FOLDER or ${FOLDERS_VARIABLE}, or any file with style.image=FILE"
     )
-
-
-def read_painting(path: Path, *, size: int) -> Painting:
-    """Read a painting with its shorter side at ``size`` pixels, proportions kept."""
-    picture = read_picture(path)
-    width, height = picture.rgb.size
-    if min(width, height) < MIN_SIDE:
-        raise FstError(
-            f"style image {path} of {width}x{height} px is smaller than {MIN_SIDE} px; "
-            "pick a larger one"
-        )
-    if size < MIN_SIDE:
-        raise FstError(f"style.size={size} is smaller than {MIN_SIDE} px; pick a larger one")
-    return Painting(path=path, image=to_tensor(picture.resized(size).rgb))

@@ -69,8 +69,8 @@ def test_help_version_and_an_unknown_verb(capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert all(verb in out for verb in VERBS)
     assert main(["--version"]) == 0
-    assert main(["paint"]) == 2
-    assert "'paint' is no verb; use one of train" in capsys.readouterr().err
+    assert main(["doodle"]) == 2
+    assert "'doodle' is no verb; use one of train" in capsys.readouterr().err
 
 
 def imported_by(code: str) -> set[str]:

@@ -12,7 +12,7 @@ from fst.paths import configs_dir
 PACKAGE = Path(fst.__file__).parent
 FLOORS = [
     {"errors", "console"},
-    {"image", "paths", "transformer_net"},
+    {"image", "paths", "paint", "transformer_net"},
     {"loss_network", "style_file", "photo_files", "painting", "run_folder"},
     {"perceptual_loss", "data", "stylizer", "graph_file"},
     {"lightning_module", "checkpointing"},
@@ -64,8 +64,20 @@ def test_every_public_definition_has_a_docstring(path: Path) -> None:
 def test_every_shipped_style_config_says_what_it_is() -> None:
     for path in (configs_dir() / "style").glob("*.yaml"):
         config = yaml.safe_load(path.read_text())
-        keys = {"name", "title", "artist", "year", "licence", "file", "image", "root", "size"}
+        keys = {
+            "name",
+            "title",
+            "artist",
+            "year",
+            "licence",
+            "file",
+            "painted",
+            "image",
+            "root",
+            "size",
+        }
         assert keys | {"weights"} == config.keys(), path
         if path.stem != "own":
             assert config["name"] == path.stem
-            assert all(config[key] for key in ("title", "artist", "year", "licence", "file"))
+            assert all(config[key] for key in ("title", "artist", "year", "licence"))
+            assert bool(config["file"]) != bool(config["painted"])

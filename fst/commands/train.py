@@ -31,6 +31,7 @@ from fst.experiment import (
     build_card,
     build_data,
     build_loss,
+    build_painting,
     build_trainer,
     check_settings,
     config_error_sentence,
@@ -38,7 +39,6 @@ from fst.experiment import (
     plain,
 )
 from fst.lightning_module import FastStyleTransfer
-from fst.painting import find_painting, read_painting
 from fst.paths import configs_dir
 from fst.run_folder import RunFolder, fingerprint, machine, open_run
 from fst.style_file import save_style
@@ -78,17 +78,16 @@ def train(config: DictConfig) -> Path:
     """
     hush_libraries()
     check_settings(config)
-    image = find_painting(image=config.style.image, file=config.style.file, root=config.style.root)
-    config.style.name = name = config.style.name or image.stem
+    painting = build_painting(config)
+    config.style.name = name = config.style.name or painting.name
     data = build_data(config)
-    painting = read_painting(image, size=config.style.size)
     loss = build_loss(config, painting)
     pl.seed_everything(config.seed, verbose=False)
     net = TransformerNet(**config.net)
     module = FastStyleTransfer(net=net, loss=loss, compile=config.compile, **config.optimizer)
 
     inputs = {
-        "painting": fingerprint(image),
+        "painting": fingerprint(painting.image.numpy().tobytes()),
         "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
         "loss network": loss.network.fingerprint(),
     }
@@ -98,7 +97,7 @@ def train(config: DictConfig) -> Path:
         say(f"{run.path} is trained already; resume=false trains another beside it")
         _say_end(run, path, name)
         return path
-    say(f"painting       {image} ({config.style.title or name})")
+    say(f"painting       {painting.source} ({config.style.title or name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"loss network   {loss.network.description}")
     say(f"run folder     {run.path}" + (" (going on with it)" if resuming else ""))
