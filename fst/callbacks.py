@@ -172,10 +172,8 @@ class Progress(TQDMProgressBar):
         pl_module.log("learning_rate", lr)
         self._mark, self._images = (now, step), 0
         if not self.terminal and trainer.is_global_zero and self._speak(step, trainer):
-            terms = {k: float(v) for k, v in trainer.callback_metrics.items()}
-            named = "  ".join(
-                f"{t} {terms[f'train/{t}']:.4g}" for t in ("total", "content", "style", "tv")
-            )
+            terms = {k: float(v) for k, v in trainer.callback_metrics.items() if "train/" in k}
+            named = "  ".join(f"{k.removeprefix('train/')} {v:.4g}" for k, v in terms.items())
             per_step = (now - self._started[0]) / (step - self._started[1])
             left = duration(per_step * (int(trainer.max_steps) - step))
             print(

@@ -15,13 +15,14 @@ from fst.errors import FstError
 
 VERBS = {
     "train": "fit a net to one painting and a folder of photos (Hydra overrides: key=value)",
+    "distill": "a slim loss network from a big one (Hydra overrides)",
     "stylize": "stylize photos in one pass each",
     "export": "write a style as one graph: .pt2 or .onnx",
     "paint": "draw one of our own paintings",
     "list": "the styles at hand",
     "info": "a style's card",
 }
-HYDRA_VERBS = {"train"}
+HYDRA_VERBS = {"train", "distill"}
 VERB_VARIABLE = "FST_VERB"
 # values that are paths or free text: Hydra's grammar would trip over spaces, quotes, commas ...
 QUOTED_KEYS = {
@@ -39,6 +40,9 @@ QUOTED_KEYS = {
     "loss_network.file",
     "loss_network.licence",
     "run_dir",
+    "teacher.file",
+    "teacher2.file",
+    "teacher2.heads",
 }
 LAYER_KEYS = ("loss.content_layers", "loss.style_layers")
 

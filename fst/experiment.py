@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import signal
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
 import pytorch_lightning as pl
-from hydra.errors import MissingConfigException
+from hydra.errors import HydraException, MissingConfigException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,6 +26,7 @@ from fst.errors import FstError
 from fst.image import resize_shorter, to_image, to_tensor
 from fst.loss_network import load_loss_network
 from fst.painting import Painting, load_painting
+from fst.paths import configs_dir
 from fst.perceptual_loss import PerceptualLoss
 from fst.run_folder import RunFolder, machine
 from fst.style_file import Card
@@ -57,22 +62,22 @@ LEAST: dict[str, float] = {
 NUMBERS = (
     *("style.weights.content", "style.weights.style", "style.weights.tv"),
     *("loss.content_weight", "loss.style_weight", "loss.tv_weight"),
-    *("optimizer.learning_rate", "net.output_gain"),
+    *("optimizer.learning_rate", "learning_rate", "net.output_gain"),
 )
 
 
 def check_settings(config: DictConfig) -> None:
     """Raise ``FstError`` for the first setting that is no number where one is needed, or is off."""
     for key, least in LEAST.items():
-        value = OmegaConf.select(config, key)
+        value = OmegaConf.select(config, key, default=least)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise FstError(f"{key}={value} must be a whole number of {least} or more")
     for key in NUMBERS:
-        value = OmegaConf.select(config, key)
+        value = OmegaConf.select(config, key, default=0)
         if not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise FstError(f"{key}={value} must be a number of 0 or more")
     for group in ("content_layers", "style_layers"):
-        for name, weight in config.loss[group].items():
+        for name, weight in config.get("loss", {}).get(group, {}).items():
             if not re.fullmatch(r"relu\d_\d", str(name)):
                 raise FstError(f"loss.{group}.{name}: a layer's name is like relu2_2")
             if not isinstance(weight, int | float) or weight < 0:
@@ -131,26 +136,34 @@ def build_loss(config: DictConfig, painting: Painting) -> PerceptualLoss:
     )
 
 
-def build_trainer(
+def build_previews(
     config: DictConfig, run: RunFolder, data: PhotoData, painting: Painting
+) -> Previews:
+    """The configured previews of the first held-out photos."""
+    return Previews(
+        photos=data.val_paths[: config.previews.photos],
+        painting=to_tensor(resize_shorter(to_image(painting.image), config.previews.size)),
+        size=config.previews.size,
+        every=config.previews.every,
+        folder=run.previews,
+    )
+
+
+def build_trainer(
+    config: DictConfig, run: RunFolder, data: PhotoData, *shown: pl.Callback
 ) -> pl.Trainer:
-    """The configured Lightning trainer with our callbacks; ``FstError`` for what it refuses."""
+    """The configured Lightning trainer with our callbacks and those ``shown`` besides.
+
+    Raises ``FstError`` for settings that Lightning refuses.
+    """
     terminal = sys.stderr.isatty() and config.trainer.enable_progress_bar
-    shown = data.val_paths[: config.previews.photos]
-    thumbnail = to_tensor(resize_shorter(to_image(painting.image), config.previews.size))
     every = config.trainer.log_every_n_steps
     checkpoint = LastCheckpoint(path=run.checkpoint, every=config.checkpoint_every)
     callbacks: list[pl.Callback] = [
         Progress(terminal=terminal, every=every),
         StopOnNaN(path=run.checkpoint, every=every),
         SkippedPhotos(report=run.skipped_photos, known=data.unreadable),
-        Previews(
-            photos=shown,
-            painting=thumbnail,
-            size=config.previews.size,
-            every=config.previews.every,
-            folder=run.previews,
-        ),
+        *shown,
         checkpoint,
         StopOnSignal(checkpoint=checkpoint),
     ]
@@ -174,6 +187,39 @@ def build_trainer(
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise FstError(f"the trainer refuses these settings: {error}") from None
+
+
+def fit(
+    trainer: pl.Trainer, module: pl.LightningModule, data: PhotoData, checkpoint: Path | None
+) -> None:
+    """``trainer.fit`` from a checkpoint, with the exit code of the signal that stopped it."""
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as stop:
+        if stop.code == 1 and trainer.interrupted:  # Lightning's answer to an early Ctrl-C
+            raise SystemExit(128 + signal.SIGINT) from None
+        raise
+
+
+def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequence[str]) -> None:
+    """Compose ``configs/NAME.yaml`` with a user's words and run ``task`` on it.
+
+    Raises ``FstError`` with one sentence for words that Hydra does not understand, and
+    ``SystemExit`` with the sentence of an ``FstError`` of the task.
+    """
+
+    def run(config: DictConfig) -> None:
+        try:
+            task(config)
+        except FstError as error:
+            raise SystemExit(f"fst {name}: {error}") from None
+
+    sys.argv = [sys.argv[0], *arguments]
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that we can say it in a sentence
+    try:
+        hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name=name)(run)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FstError(config_error_sentence(error)) from None
 
 
 def build_card(

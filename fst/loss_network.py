@@ -15,9 +15,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from fst.errors import FstError
+from fst.image import write_whole
 
 # torchvision's names for its weights -> (mean, std) of the RGB input in [0, 1].
 # IMAGENET1K_FEATURES are the Caffe-trained weights of the paper: 0..255 minus the mean, no std.
@@ -105,7 +108,7 @@ class LossNetwork(nn.Module):
             else:
                 x = F.pad(x, (1, 1, 1, 1), mode=PADDING_MODES[self.padding_mode])
                 x = F.conv2d(x, self._weight(name), self._bias(name))
-            x = F.relu(x)
+            x = F.relu(self._normalized(name, x))
             if name in wanted:
                 features[name] = x
         return features
@@ -123,11 +126,14 @@ class LossNetwork(nn.Module):
         smallest = 1 if self.padding_mode == "zeros" else 2  # reflection needs two rows
         return smallest * 2 ** (depth - 1)
 
+    def _normalized(self, name: str, x: Tensor) -> Tensor:
+        return x
+
     def _weight(self, name: str) -> Tensor:
-        return self.get_buffer(f"{name}_weight")
+        return getattr(self, f"{name}_weight")
 
     def _bias(self, name: str) -> Tensor:
-        return self.get_buffer(f"{name}_bias")
+        return getattr(self, f"{name}_bias")
 
 
 def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tensor, Tensor]]:
@@ -169,6 +175,36 @@ def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tenso
         channels, previous = weight.shape[0], number
         convolutions.append((block, weight, bias))
     return convolutions
+
+
+def vgg_state(network: LossNetwork) -> dict[str, Tensor]:
+    """The network's tensors under torchvision's keys: what ``parse_vgg`` reads."""
+    state: dict[str, Tensor] = {}
+    number = -2
+    for name, new_block in zip(network.layers, network._new_block, strict=True):
+        number += 3 if new_block else 2
+        state[f"features.{number}.weight"] = getattr(network, f"{name}_weight").detach().cpu()
+        state[f"features.{number}.bias"] = getattr(network, f"{name}_bias").detach().cpu()
+    return state
+
+
+def save_loss_network(path: Path, network: LossNetwork, *, half: bool, **about: str) -> None:
+    """Write a network as a ``.safetensors`` that ``load_loss_network`` reads, whole or not at all.
+
+    ``about`` goes into the metadata beside mean, standard deviation and padding mode.
+    """
+    dtype = torch.float16 if half else torch.float32
+    tensors = {key: tensor.to(dtype).contiguous() for key, tensor in vgg_state(network).items()}
+    for key, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise FstError(f"{path} is not written: {key} holds NaN or infinity")
+    metadata = {
+        "mean": ",".join(f"{v:.8g}" for v in network.mean.flatten().tolist()),
+        "std": ",".join(f"{v:.8g}" for v in network.std.flatten().tolist()),
+        "padding_mode": network.padding_mode,
+        **about,
+    }
+    write_whole(path, save(tensors, metadata))
 
 
 def load_loss_network(
@@ -244,8 +280,6 @@ def _read_state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
         raise FstError(f"loss network file {path} does not exist; check loss_network.file")
     try:
         if path.suffix == ".safetensors":
-            from safetensors import safe_open
-
             with safe_open(str(path), "pt") as handle:
                 state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
                 return state, dict(handle.metadata() or {})

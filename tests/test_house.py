@@ -15,7 +15,7 @@ FLOORS = [
     {"image", "paths", "paint", "transformer_net"},
     {"loss_network", "style_file", "photo_files", "painting", "run_folder"},
     {"perceptual_loss", "data", "stylizer", "graph_file"},
-    {"lightning_module", "checkpointing"},
+    {"lightning_module", "distillation", "checkpointing"},
     {"callbacks"},
     {"experiment"},
     {"commands"},

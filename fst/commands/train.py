@@ -7,52 +7,40 @@ fst train style=starry_night style.root=paintings/ data.root=coco/ experiment=pa
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from fst.callbacks import read_skipped
 from fst.console import duration, first_process, hush_libraries, say
 from fst.data import PhotoData, collate
-from fst.errors import FstError
 from fst.experiment import (
     build_card,
     build_data,
     build_loss,
     build_painting,
+    build_previews,
     build_trainer,
     check_settings,
-    config_error_sentence,
+    fit,
     log_hyperparameters,
     plain,
+    run_hydra,
 )
 from fst.lightning_module import FastStyleTransfer
-from fst.paths import configs_dir
 from fst.run_folder import RunFolder, fingerprint, machine, open_run
 from fst.style_file import save_style
 from fst.transformer_net import TransformerNet
 
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
-
-
-@hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name="train")
-def hydra_main(config: DictConfig) -> None:
-    try:
-        train(config)
-    except FstError as error:
-        raise SystemExit(f"fst train: {error}") from None
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -63,12 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments = [*arguments, "experiment=laptop"]
         note = "no CUDA GPU here: experiment=laptop (experiment=paper is the paper's whole recipe)"
         print(note, file=sys.stderr)
-    sys.argv = [sys.argv[0], *arguments]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that we can say it in a sentence
-    try:
-        hydra_main()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise FstError(config_error_sentence(error)) from None
+    run_hydra("train", train, arguments)
 
 
 def train(config: DictConfig) -> Path:
@@ -101,12 +84,12 @@ def train(config: DictConfig) -> Path:
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"loss network   {loss.network.description}")
     say(f"run folder     {run.path}" + (" (going on with it)" if resuming else ""))
-    trainer = build_trainer(config, run, data, painting)
+    trainer = build_trainer(config, run, data, build_previews(config, run, data, painting))
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not resuming:
             run.write_about(settings, inputs)
             _say_estimate(trainer, module, data)
-        _fit(trainer, module, data, run.checkpoint if resuming else None)
+        fit(trainer, module, data, run.checkpoint if resuming else None)
         trainer.validate(module, data, verbose=False)
         if trainer.is_global_zero:
             card = build_card(config, trainer, loss, data)
@@ -114,17 +97,6 @@ def train(config: DictConfig) -> Path:
             log_hyperparameters(trainer, config, card.losses)
             _say_end(run, path, name)
     return path
-
-
-def _fit(
-    trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoData, checkpoint: Path | None
-) -> None:
-    try:
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:
-        if stop.code == 1 and trainer.interrupted:  # Lightning's answer to an early Ctrl-C
-            raise SystemExit(128 + signal.SIGINT) from None
-        raise
 
 
 def _open_run(config: DictConfig, inputs: dict[str, str]) -> tuple[RunFolder, bool, dict[str, Any]]:

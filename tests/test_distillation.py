@@ -1,0 +1,137 @@
+"""Distilling a loss network, on tiny ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fst.cli import main
+from fst.distillation import Student, Teacher, disturb, rescale, style_gradient
+from fst.loss_network import load_loss_network, parse_vgg, save_loss_network, vgg_state
+from fst.perceptual_loss import PerceptualLoss, gram_matrix
+
+WIDTHS = [[3, 4], [5], [6, 6]]
+
+
+def make_student() -> Student:
+    torch.manual_seed(0)
+    return Student(widths=WIDTHS)
+
+
+def test_a_saved_student_is_the_same_loss_network(tmp_path: Path) -> None:
+    student = make_student()
+    student(torch.rand(4, 3, 20, 24), student.layers)  # moves the running statistics
+    student.eval()
+    image = torch.rand(1, 3, 20, 24)
+    before = student(image, student.layers)
+    student.fold()  # takes the batch normalization into the convolutions
+    for name, features in student(image, student.layers).items():
+        torch.testing.assert_close(features, before[name], rtol=1e-4, atol=1e-5)
+    save_loss_network(tmp_path / "s.safetensors", student, half=False, teacher="none")
+    loaded = load_loss_network(name="file", file=tmp_path / "s.safetensors")
+    assert loaded.layers == student.layers == [
+        "relu1_1", "relu1_2", "relu2_1", "relu3_1", "relu3_2",
+    ]  # fmt: skip
+    for name in student.layers:
+        torch.testing.assert_close(loaded(image, [name])[name], student(image, [name])[name])
+
+
+def test_vgg_state_is_read_back_by_parse_vgg() -> None:
+    student = make_student()
+    convolutions = parse_vgg(vgg_state(student), "x")
+    assert [block for block, _, _ in convolutions] == [1, 1, 2, 3, 3]
+    for name, (_, weight, _) in zip(student.layers, convolutions, strict=True):
+        assert torch.equal(weight, getattr(student, f"{name}_weight"))
+
+
+def test_rescaling_multiplies_the_named_layers_and_no_other() -> None:
+    student = make_student().eval()
+    student.fold()
+    image = torch.rand(1, 3, 16, 16)
+    before = student(image, student.layers)
+    rescale(student, {"relu1_2": 10.0, "relu3_1": 0.5})
+    after = student(image, student.layers)
+    for name, factor in {"relu1_1": 1, "relu1_2": 10, "relu2_1": 1, "relu3_1": 0.5}.items():
+        torch.testing.assert_close(after[name], factor * before[name])
+
+
+def test_a_teachers_layers_come_from_several_networks_and_heads_at_size_1(tiny_vgg: Path) -> None:
+    network = load_loss_network(name="file", file=tiny_vgg)
+    head = (torch.randn(7, 8, 1, 1), torch.zeros(7))
+    teacher = Teacher(
+        [
+            (network, {"relu1_2": "relu1_2"}, {}),
+            (network, {"relu3_2": "relu3_1"}, {"relu3_2": head}),
+        ]
+    )
+    images = torch.rand(4, 3, 32, 32)
+    teacher.calibrate(images)
+    features = teacher(images)
+    assert features["relu3_2"].shape == (4, 7, 8, 8)
+    for values in features.values():
+        assert values.square().mean().item() == pytest.approx(1, rel=1e-4)
+        assert values.min() >= 0
+
+
+def test_the_style_gradient_is_that_of_the_perceptual_loss(tiny_vgg: Path) -> None:
+    network = load_loss_network(name="file", file=tiny_vgg)
+    layers = {"relu1_2": 0.7, "relu2_2": 2.0}
+    style, image = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 20, 20, requires_grad=True)
+    loss = PerceptualLoss(
+        network=network,
+        style_image=style,
+        content_layers={},
+        style_layers=layers,
+        content_weight=0,
+        style_weight=1,
+        tv_weight=0,
+        relative=True,
+    )
+    (expected,) = torch.autograd.grad(loss(image, image.detach()).total, image)
+    targets = {name: gram_matrix(f) for name, f in network(style, layers).items()}
+    got = style_gradient(image, network(image, layers), targets, layers)
+    torch.testing.assert_close(got, expected)
+
+
+def test_every_second_photo_is_disturbed_and_the_same_way_each_time() -> None:
+    photos = torch.rand(6, 3, 32, 32)
+    one, two = (disturb(photos, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(one, two)
+    assert torch.equal(one[::2], photos[::2])
+    assert not torch.equal(one[1::2], photos[1::2])
+    assert 0 <= one.min() <= one.max() <= 1
+
+
+def test_fst_distill_makes_a_loss_network_that_trains_a_style(
+    tiny_vgg: Path,
+    photos: Path,
+    painting: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FST_RUN_FOLDER", raising=False)
+    monkeypatch.setattr("sys.argv", ["fst"])
+    words = [
+        f"data.root={photos}",
+        f"teacher.file={tiny_vgg}",
+        "widths=[[2,2],[3,3],[4,4,4],[4,4,4]]",
+    ]
+    words += ["data.size=32", "data.batch_size=4", "data.workers=0", "trainer.accelerator=cpu"]
+    words += ["trainer.max_steps=30", "trainer.val_check_interval=15"]
+    words += ["trainer.log_every_n_steps=1"]
+    assert main(["distill", *words]) == 0
+    out = capsys.readouterr().out
+    assert "teacher        tiny_vgg.safetensors" in out
+    totals = [
+        float(line.split("total ")[1].split()[0]) for line in out.splitlines() if "total " in line
+    ]
+    assert sum(totals[-5:]) < sum(totals[:5])
+
+    made = tmp_path / "runs" / "distill" / "loss_network.safetensors"
+    train = ["train", "experiment=laptop", "loss=johnson", "loss_network=file"]
+    train += [f"loss_network.file={made}", f"style.image={painting}", f"data.root={photos}"]
+    train += ["style.size=64", "data.size=32", "data.workers=0", "trainer.max_steps=1"]
+    assert main([*train, "trainer.accelerator=cpu", "net.width=4"]) == 0
+    assert "loss network   loss_network.safetensors" in capsys.readouterr().out
