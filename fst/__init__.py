@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fst.errors import FstError
-    from fst.loss_network import LossNetwork, load_loss_network
+    from fst.loss_network import LossNetwork
+    from fst.loss_network_file import load_loss_network
     from fst.perceptual_loss import Losses, PerceptualLoss, gram_matrix, total_variation
     from fst.style_file import load_style, save_style
     from fst.stylizer import Stylizer
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "FstError": "errors",
     "LossNetwork": "loss_network",
-    "load_loss_network": "loss_network",
+    "load_loss_network": "loss_network_file",
     "Losses": "perceptual_loss",
     "PerceptualLoss": "perceptual_loss",
     "gram_matrix": "perceptual_loss",

@@ -80,13 +80,13 @@ class RunFolder:
                 ) from None
             yield
 
-    def write_about(self, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+    def write_about(self, verb: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
         """The resolved config and the versions, commit, seed, machine and inputs behind it."""
         about = {
             "fst": fst.__version__,
             "commit": git_commit(),
             "seed": config.get("seed"),
-            "command": ["fst", "train", *sys.argv[1:]],
+            "command": ["fst", verb, *sys.argv[1:]],
             "inputs": dict(inputs),
             "machine": machine(),
             "python": platform.python_version(),

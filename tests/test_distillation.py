@@ -1,5 +1,6 @@
 """Distilling a loss network, on tiny ones."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from fst.cli import main
 from fst.distillation import Student, Teacher, disturb, rescale, style_gradient
-from fst.loss_network import load_loss_network, parse_vgg, save_loss_network, vgg_state
+from fst.loss_network_file import load_loss_network, parse_vgg, save_loss_network, vgg_state
 from fst.perceptual_loss import PerceptualLoss, gram_matrix
 
 WIDTHS = [[3, 4], [5], [6, 6]]
@@ -130,6 +131,8 @@ def test_fst_distill_makes_a_loss_network_that_trains_a_style(
     assert sum(totals[-5:]) < sum(totals[:5])
 
     made = tmp_path / "runs" / "distill" / "loss_network.safetensors"
+    about = json.loads((made.parent / "run.json").read_text())
+    assert about["command"][:2] == ["fst", "distill"]
     train = ["train", "experiment=laptop", "loss=johnson", "loss_network=file"]
     train += [f"loss_network.file={made}", f"style.image={painting}", f"data.root={photos}"]
     train += ["style.size=64", "data.size=32", "data.workers=0", "trainer.max_steps=1"]

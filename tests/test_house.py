@@ -13,8 +13,8 @@ PACKAGE = Path(fst.__file__).parent
 FLOORS = [
     {"errors", "console"},
     {"image", "paths", "paint", "transformer_net"},
-    {"loss_network", "style_file", "photo_files", "painting", "run_folder"},
-    {"perceptual_loss", "data", "stylizer", "graph_file"},
+    {"loss_network", "settings", "style_file", "photo_files", "painting", "run_folder"},
+    {"loss_network_file", "perceptual_loss", "data", "stylizer", "graph_file"},
     {"lightning_module", "distillation", "checkpointing"},
     {"callbacks"},
     {"experiment"},

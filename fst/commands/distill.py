@@ -20,9 +20,10 @@ from fst.console import first_process, hush_libraries, say
 from fst.data import PhotoData, collate
 from fst.distillation import Distillation, Student, Teacher, rescale
 from fst.errors import FstError
-from fst.experiment import build_data, build_trainer, check_settings, fit, plain, run_hydra
-from fst.loss_network import load_loss_network, save_loss_network
+from fst.experiment import build_data, build_trainer, fit
+from fst.loss_network_file import load_loss_network, save_loss_network
 from fst.run_folder import fingerprint, open_run
+from fst.settings import check_settings, plain, run_hydra
 
 CALIBRATION_PHOTOS = 16
 
@@ -64,7 +65,7 @@ def distill(config: DictConfig) -> Path:
     trainer = build_trainer(config, run, data)
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not resuming:
-            run.write_about(settings, inputs)
+            run.write_about("distill", settings, inputs)
         fit(trainer, module, data, run.checkpoint if resuming else None)
         if trainer.is_global_zero:
             student.fold()

@@ -29,14 +29,12 @@ from fst.experiment import (
     build_painting,
     build_previews,
     build_trainer,
-    check_settings,
     fit,
     log_hyperparameters,
-    plain,
-    run_hydra,
 )
 from fst.lightning_module import FastStyleTransfer
 from fst.run_folder import RunFolder, fingerprint, machine, open_run
+from fst.settings import check_settings, plain, run_hydra
 from fst.style_file import save_style
 from fst.transformer_net import TransformerNet
 
@@ -87,7 +85,7 @@ def train(config: DictConfig) -> Path:
     trainer = build_trainer(config, run, data, build_previews(config, run, data, painting))
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not resuming:
-            run.write_about(settings, inputs)
+            run.write_about("train", settings, inputs)
             _say_estimate(trainer, module, data)
         fit(trainer, module, data, run.checkpoint if resuming else None)
         trainer.validate(module, data, verbose=False)
@@ -116,7 +114,7 @@ def _open_run(config: DictConfig, inputs: dict[str, str]) -> tuple[RunFolder, bo
 
 
 def _say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoData) -> None:
-    """Time two steps beside the training, which they do not touch, and say how long it will be."""
+    """Time a few steps beside the training, which they do not touch; say how long it will be."""
     if trainer.strategy.root_device.type != "cpu" or trainer.max_steps < 20:
         return
     photos = data.train_set()

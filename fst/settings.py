@@ -1,0 +1,110 @@
+"""A user's words -> a composed and checked config, or one sentence that says what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fst.errors import FstError
+from fst.paths import configs_dir
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A group of the config as a plain dictionary, resolved."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+# settings that must be numbers and the least each may be; the rest is checked where it is used
+LEAST: dict[str, float] = {
+    "seed": 0,
+    "checkpoint_every": 1,
+    "previews.every": 1,
+    "previews.photos": 0,
+    "previews.size": 16,
+    "style.size": 1,
+    "net.width": 1,
+    "net.residual_blocks": 0,
+    "data.size": 16,
+    "data.batch_size": 1,
+    "data.workers": 0,
+    "data.val_photos": 1,
+    "trainer.max_steps": 1,
+    "trainer.log_every_n_steps": 1,
+    "trainer.accumulate_grad_batches": 1,
+}
+NUMBERS = (
+    *("style.weights.content", "style.weights.style", "style.weights.tv"),
+    *("loss.content_weight", "loss.style_weight", "loss.tv_weight"),
+    *("optimizer.learning_rate", "learning_rate", "net.output_gain"),
+)
+
+
+def check_settings(config: DictConfig) -> None:
+    """Raise ``FstError`` for the first setting that is no number where one is needed, or is off."""
+    for key, least in LEAST.items():
+        value = OmegaConf.select(config, key, default=least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise FstError(f"{key}={value} must be a whole number of {least} or more")
+    for key in NUMBERS:
+        value = OmegaConf.select(config, key, default=0)
+        if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise FstError(f"{key}={value} must be a number of 0 or more")
+    for group in ("content_layers", "style_layers"):
+        for name, weight in config.get("loss", {}).get(group, {}).items():
+            if not re.fullmatch(r"relu\d_\d", str(name)):
+                raise FstError(f"loss.{group}.{name}: a layer's name is like relu2_2")
+            if not isinstance(weight, int | float) or weight < 0:
+                raise FstError(f"loss.{group}.{name}={weight} must be a number of 0 or more")
+    low, high = (*config.data.crop_scale, None, None)[:2]
+    if not (
+        isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high <= 1
+    ):
+        raise FstError(f"data.crop_scale={config.data.crop_scale} must be [low,high] in 0 .. 1")
+
+
+def config_error_sentence(error: Exception) -> str:
+    """What Hydra or OmegaConf found wrong with a user's settings, in one sentence."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name} is unknown; use one of {', '.join(error.options)}"
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        known = [str(key) for key in cause.parent_node or {}]
+        near = difflib.get_close_matches(str(cause.key), known, n=1)
+        mean = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+        return f"{cause.full_key} is no setting; {mean} (`fst train --cfg job` shows all)"
+    text = " ".join(str(error).split("\nSee ")[0].split())
+    override = getattr(error, "override", None)
+    return f"'{override}' is not understood: {text}" if override else text
+
+
+def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequence[str]) -> None:
+    """Compose ``configs/NAME.yaml`` with a user's words and run ``task`` on it.
+
+    Raises ``FstError`` with one sentence for words that Hydra does not understand, and
+    ``SystemExit`` with the sentence of an ``FstError`` of the task.
+    """
+
+    def run(config: DictConfig) -> None:
+        try:
+            task(config)
+        except FstError as error:
+            raise SystemExit(f"fst {name}: {error}") from None
+
+    sys.argv = [sys.argv[0], *arguments]
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that we can say it in a sentence
+    try:
+        hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name=name)(run)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FstError(config_error_sentence(error)) from None
