@@ -40,11 +40,12 @@ QUOTED_KEYS = {
     "loss_network.file",
     "loss_network.licence",
     "run_dir",
+    "on_from",
     "teacher.file",
     "teacher2.file",
     "teacher2.heads",
 }
-LAYER_KEYS = ("loss.content_layers", "loss.style_layers")
+LAYER_KEYS = ("loss.content_layers", "loss.style_layers", "teacher.layers", "teacher2.layers")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,14 +1,16 @@
 """Distill a big loss network into a slim one whose losses point the same way.
 
 What a loss network is for is its losses: so the student is fitted to the teacher's features (by a
-linear map), to the teacher's distances between Gram matrices and between features, and to the
-gradient of the perceptual loss with respect to the picture, which is what trains a style.
+linear map), to how the teacher's features answer to small changes of the picture, as that decides
+the gradient that trains a style, and to its distances between Gram matrices and between features.
+Fitting the gradient itself by a second derivative was tried: it costs four times a step and, as
+ReLU and max-pooling have none but at their kinks, destroyed the features before it taught anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -16,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.data import PhotoBatch
+from fst.errors import FstError
 from fst.loss_network import LossNetwork
 from fst.perceptual_loss import gram_matrix
 
@@ -25,22 +28,36 @@ Features = dict[str, Tensor]
 class Student(LossNetwork):
     """A VGG-shaped network with trainable weights; ``widths`` has one list of channels a block.
 
-    While it learns, batch normalization stands between each convolution and its ReLU.
+    While it learns from random weights, batch normalization stands between each convolution and
+    its ReLU. A student may go ``on_from`` a network with such widths; ``settle`` then gives the
+    normalization what leaves that network's features as they are.
     """
 
-    def __init__(self, *, widths: Sequence[Sequence[int]]) -> None:
-        convolutions, channels = [], 3
+    def __init__(
+        self, *, widths: Sequence[Sequence[int]], on_from: LossNetwork | None = None
+    ) -> None:
+        convolutions: list[tuple[int, Tensor, Tensor]] = []
+        channels = 3
         for block, block_widths in enumerate(widths, 1):
             for width in block_widths:
                 weight = torch.empty(width, channels, 3, 3)
                 nn.init.kaiming_normal_(weight)
                 convolutions.append((block, weight, torch.zeros(width)))
                 channels = width
+        mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+        padding_mode = "reflect"
+        if on_from is not None:
+            shapes = [tuple(weight.shape) for _, weight, _ in convolutions]
+            convolutions = on_from.convolutions()
+            if [tuple(weight.shape) for _, weight, _ in convolutions] != shapes:
+                raise FstError(f"{on_from.description} has other widths than {list(widths)}")
+            mean, std = on_from.mean.flatten().tolist(), on_from.std.flatten().tolist()
+            padding_mode = on_from.padding_mode
         super().__init__(
             convolutions=convolutions,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.25, 0.25, 0.25),
-            padding_mode="reflect",
+            mean=mean,
+            std=std,
+            padding_mode=padding_mode,
             description="student",
         )
         for name in [f"{layer}_{part}" for layer in self.layers for part in ("weight", "bias")]:
@@ -50,14 +67,34 @@ class Student(LossNetwork):
         self.norms = nn.ModuleDict(
             {name: nn.BatchNorm2d(getattr(self, f"{name}_bias").numel()) for name in self.layers}
         )
+        self._settling = False
 
     def _normalized(self, name: str, x: Tensor) -> Tensor:
-        return self.norms[name](x) if name in self.norms else x
+        if name not in self.norms:
+            return x
+        norm = self.norms[name]
+        if self._settling:
+            assert isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.copy_(x.mean((0, 2, 3)))
+            norm.running_var.copy_(x.var((0, 2, 3)))
+            norm.bias.copy_(norm.running_mean)
+            norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+            return x
+        return norm(x)
+
+    @torch.no_grad()
+    def settle(self, images: Tensor) -> None:
+        """Set the batch normalization so that on ``images`` it changes nothing."""
+        self._settling = True
+        self(images, self.layers)
+        self._settling = False
 
     @torch.no_grad()
     def fold(self) -> None:
         """Take the batch normalization into the convolutions before it, and away."""
-        for name in self.layers:
+        for name in self.norms:
             norm = self.norms[name]
             assert isinstance(norm, nn.BatchNorm2d)
             assert norm.running_mean is not None
@@ -69,26 +106,28 @@ class Student(LossNetwork):
         self.norms = nn.ModuleDict()
 
 
+class TeacherPart(NamedTuple):
+    """A network, its layer for each of the student's, and what is done to that layer's features."""
+
+    network: LossNetwork
+    layers: Mapping[str, str]  # {student's layer: teacher's layer}
+    heads: Mapping[str, tuple[Tensor, Tensor]]  # (weight, bias) of a 1x1 convolution before a ReLU
+    scale: float  # to the units in which the losses are to be
+
+
 class Teacher(nn.Module):
-    """Frozen features under the student's layer names, from one or more networks.
+    """Frozen features under the student's layer names, from one or more networks."""
 
-    ``parts`` are (network, {student layer: teacher layer}, {student layer: (weight, bias)}): a
-    head is a 1x1 convolution and a ReLU on the teacher layer's features.
-    """
-
-    def __init__(
-        self,
-        parts: Sequence[tuple[LossNetwork, Mapping[str, str], Mapping[str, tuple[Tensor, Tensor]]]],
-    ) -> None:
+    def __init__(self, parts: Sequence[TeacherPart]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(network for network, _, _ in parts)
-        self.fingerprints = [network.fingerprint() for network, _, _ in parts]
-        self.layers = [dict(layers) for _, layers, _ in parts]
-        for network, layers, _ in parts:
-            network.require(layers.values())
-        self.scales = dict.fromkeys((name for layers in self.layers for name in layers), 1.0)
-        for _, _, heads in parts:
-            for name, (weight, bias) in heads.items():
+        self.networks = nn.ModuleList(part.network for part in parts)
+        self.fingerprints = [part.network.fingerprint() for part in parts]
+        self.layers = [dict(part.layers) for part in parts]
+        self.units = {name: part.scale for part in parts for name in part.layers}
+        self.scales = dict.fromkeys(self.units, 1.0)
+        for part in parts:
+            part.network.require(part.layers.values())
+            for name, (weight, bias) in part.heads.items():
                 self.register_buffer(f"{name}_weight", weight.float(), persistent=False)
                 self.register_buffer(f"{name}_bias", bias.float(), persistent=False)
 
@@ -102,7 +141,7 @@ class Teacher(nn.Module):
                 if hasattr(self, f"{name}_weight"):
                     head = self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
                     features[name] = F.relu(F.conv2d(own[layer], *head))
-                features[name] = features[name] / self.scales[name]
+                features[name] = features[name] * (self.units[name] / self.scales[name])
         return features
 
     @torch.no_grad()
@@ -110,6 +149,26 @@ class Teacher(nn.Module):
         """Divide each layer by its root mean square on ``images``; ``rescale`` gives it back."""
         for name, features in self(images).items():
             self.scales[name] *= float(features.square().mean().sqrt())
+
+
+@torch.no_grad()
+def level(student: Student, teacher: Teacher, batches: Iterable[Tensor]) -> dict[str, float]:
+    """Scale the student so that its content terms have the teacher's mean size, in its units.
+
+    A content term is the distance between the features of two pictures, a Gram term that between
+    their Gram matrices; means are over all pairs in ``batches`` (B, 3, H, W). Returns the factors
+    by which the student's Gram terms are then too small: one scale a layer cannot mend both.
+    """
+    sums = {name: [0.0, 0.0, 0.0, 0.0] for name in teacher.scales}
+    for images in batches:
+        slim, wide = student(images, sums), teacher(images)
+        for name, sizes in sums.items():
+            features = slim[name], wide[name] * teacher.scales[name]
+            for k, values in enumerate((*features, *map(gram_matrix, features))):
+                sizes[k] += float(distances(values).mean())
+    content = {name: sizes[1] / sizes[0] for name, sizes in sums.items()}
+    rescale(student, {name: ratio**0.5 for name, ratio in content.items()})
+    return {name: sizes[3] / (sizes[2] * content[name] ** 2) for name, sizes in sums.items()}
 
 
 @torch.no_grad()
@@ -124,9 +183,10 @@ def rescale(student: Student, scales: Mapping[str, float]) -> None:
 
 
 def log_ratio(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean square of the logarithm of a ratio: 0 if all sizes are equal."""
-    floor = 0.01 * teacher.mean() + 1e-12
-    return (torch.log(student + floor) - torch.log(teacher + floor)).square().mean()
+    """Variance of the logarithm of a ratio: 0 if the sizes are in proportion."""
+    sizes = [torch.log(values / values.mean() + 0.01) for values in (student, teacher)]
+    difference = sizes[0] - sizes[1]
+    return (difference - difference.mean()).square().mean()
 
 
 def distances(values: Tensor) -> Tensor:
@@ -136,17 +196,31 @@ def distances(values: Tensor) -> Tensor:
     return (flat[pairs[:, 0]] - flat[pairs[:, 1]]).square().mean(1)
 
 
-def style_gradient(
-    image: Tensor, features: Features, targets: Features, weights: Mapping[str, float]
+def loss_gradient(
+    image: Tensor,
+    features: Features,
+    grams: Features,
+    contents: Features,
+    style_weights: Mapping[str, float],
+    content_weights: Mapping[str, float],
 ) -> Tensor:
-    """d/d image of sum_l w_l * mean squared Gram difference over the target's Gram power."""
+    """The gradient, with respect to ``image`` (B, 3, H, W), of each picture's relative loss.
+
+    Style terms are against the target's ``grams`` (1, C, C) by layer, over their power; content
+    terms against ``contents`` (B, C, h, w) by layer, over their variance: the terms of
+    ``PerceptualLoss(relative=True)``, which is the reference for them.
+    """
     loss = image.new_zeros(())
-    for name, weight in weights.items():
-        power = targets[name].square().mean().detach()
-        term = (gram_matrix(features[name]) - targets[name]).square().mean((1, 2)).sum()
+    for name, weight in style_weights.items():
+        power = grams[name].square().mean()
+        term = (gram_matrix(features[name]) - grams[name]).square().mean((1, 2)).sum()
         loss = loss + weight * term / power
-    (gradient,) = torch.autograd.grad(loss, image, create_graph=torch.is_grad_enabled())
-    return gradient
+    for name, weight in content_weights.items():
+        variance = contents[name].var(dim=(2, 3), keepdim=True).mean(dim=1, keepdim=True)
+        floor = 1e-3 * contents[name].square().mean(dim=(1, 2, 3), keepdim=True)
+        term = (features[name] - contents[name]).square() / (variance + floor + 1e-12)
+        loss = loss + weight * term.mean((1, 2, 3)).sum()
+    return torch.autograd.grad(loss, image)[0]
 
 
 class Distillation(pl.LightningModule):
@@ -156,9 +230,11 @@ class Distillation(pl.LightningModule):
     each over layers, those of weight 0 left out:
 
     - ``features``: the error of a linear map from the student's, over the teacher's variance
-    - ``gram``, ``content``: log-ratio of the student's to the teacher's distances between pictures
-    - ``gradient``: 1 - cosine of the style gradients, all pictures pulled towards the last one,
-      layers weighted at random so that each must agree
+    - ``response``: the same for the change of the features under a small change of the picture
+    - ``gram``, ``content``: how far distances between pictures are from proportion to the teacher's
+
+    Validation also measures ``gradient_cosine``, of the gradients of the relative loss with respect
+    to the pictures, all pulled towards the last one's style and their neighbour's content.
     """
 
     def __init__(
@@ -182,6 +258,21 @@ class Distillation(pl.LightningModule):
             {n: nn.Conv2d(slim[n].shape[1], wide[n].shape[1], 1) for n in self.names}
         )
 
+    @torch.no_grad()
+    def solve_maps(self, images: Tensor) -> None:
+        """The best linear maps for the student as it is, by least squares on ``images``."""
+        slim, wide = self.student(images, self.names), self.teacher(images)
+        for name in self.names:
+            x, y = (f[name].permute(1, 0, 2, 3).flatten(1).double() for f in (slim, wide))
+            x = torch.cat([x, torch.ones_like(x[:1])])
+            ridge = 1e-4 * x.square().mean() * x.shape[1] * torch.eye(len(x)).to(x)
+            solved = torch.linalg.solve(x @ x.T + ridge, x @ y.T).T
+            conv = self.maps[name]
+            assert isinstance(conv, nn.Conv2d)
+            assert conv.bias is not None
+            conv.weight.copy_(solved[:, :-1, None, None])
+            conv.bias.copy_(solved[:, -1])
+
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         terms = self._terms(batch.photos, torch.Generator().manual_seed(self.global_step))
         total = torch.stack([self.weights[k] * v for k, v in terms.items()]).sum()
@@ -191,10 +282,28 @@ class Distillation(pl.LightningModule):
         return total
 
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> None:
+        generator = torch.Generator().manual_seed(batch_idx)
+        values = {f"val/{k}": v for k, v in self._terms(batch.photos, generator).items()}
         with torch.enable_grad():
-            terms = self._terms(batch.photos, torch.Generator().manual_seed(batch_idx))
-        values = {f"val/{k}": v.detach() for k, v in terms.items()}
+            values["val/gradient_cosine"] = self.gradient_cosine(disturb(batch.photos, generator))
         self.log_dict(values, batch_size=len(batch.paths))
+
+    def gradient_cosine(self, images: Tensor) -> Tensor:
+        """Mean cosine of the student's and the teacher's gradients, at all ``images`` but the last.
+
+        images (B, 3, H, W), RGB in [0, 1]: the last one gives the style, the neighbour of each
+        (the next of an even one, else the one before) its content.
+        """
+        images = images.requires_grad_()
+        neighbour = (torch.arange(len(images)) ^ 1).clamp(max=len(images) - 1)
+        weights = dict.fromkeys(self.names, 1.0)
+        sides = []
+        for features in (self.student(images, self.names), self.teacher(images)):
+            grams = {name: gram_matrix(f.detach()[-1:]) for name, f in features.items()}
+            contents = {name: f.detach()[neighbour] for name, f in features.items()}
+            gradient = loss_gradient(images, features, grams, contents, weights, weights)
+            sides.append(gradient[:-1].flatten(1))
+        return F.cosine_similarity(*sides, dim=1).mean()
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
@@ -207,42 +316,43 @@ class Distillation(pl.LightningModule):
         }
 
     def _terms(self, photos: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """The terms of non-zero weight; without ``gradient`` a step is several times cheaper."""
+        """The terms of non-zero weight, each a mean over the layers."""
         wanted = {name for name, weight in self.weights.items() if weight}
         images = disturb(photos, generator)
-        if "gradient" in wanted:
-            images.requires_grad_()
+        if "response" in wanted:
+            images = torch.cat([images, nudge(images, generator)])
         slim = self.student(images, self.names)
-        with torch.set_grad_enabled("gradient" in wanted):
+        with torch.no_grad():
             wide = self.teacher(images)
+        count = len(photos)
         terms = dict.fromkeys(sorted(wanted), images.new_zeros(()))
         for name in self.names:
-            target = wide[name].detach()
+            target, mapped = wide[name], self.maps[name](slim[name])
             if "features" in wanted:
-                error = F.mse_loss(self.maps[name](slim[name]), target) / target.var()
-                terms["features"] = terms["features"] + error
+                terms["features"] = terms["features"] + F.mse_loss(mapped, target) / target.var()
+            if "response" in wanted:
+                change, wished = mapped[count:] - mapped[:count], target[count:] - target[:count]
+                errors = (change - wished).square().mean((1, 2, 3))
+                sizes = wished.square().mean((1, 2, 3))
+                terms["response"] = terms["response"] + (errors / (sizes + 1e-6)).mean()
             if "gram" in wanted:
-                pair = distances(gram_matrix(slim[name])), distances(gram_matrix(target))
-                terms["gram"] = terms["gram"] + log_ratio(*pair)
+                grams = gram_matrix(slim[name][:count]), gram_matrix(target[:count])
+                terms["gram"] = terms["gram"] + log_ratio(*map(distances, grams))
             if "content" in wanted:
-                pair = distances(slim[name]), distances(target)
-                terms["content"] = terms["content"] + log_ratio(*pair)
-        terms = {name: term / len(self.names) for name, term in terms.items()}
-        if "gradient" in wanted:
-            terms["gradient"] = self._gradient_term(images, slim, wide, generator)
-        return terms
+                terms["content"] = terms["content"] + log_ratio(
+                    distances(slim[name][:count]), distances(target[:count])
+                )
+        return {name: term / len(self.names) for name, term in terms.items()}
 
-    def _gradient_term(
-        self, images: Tensor, slim: Features, wide: Features, generator: torch.Generator
-    ) -> Tensor:
-        """1 - mean cosine of both style gradients, all but the last picture towards the last."""
-        weights = torch.rand(len(self.names), generator=generator).square().tolist()
-        chosen = dict(zip(self.names, weights, strict=True))
-        sides = []
-        for features in (slim, wide):
-            targets = {name: gram_matrix(features[name])[-1:] for name in self.names}
-            sides.append(style_gradient(images, features, targets, chosen)[:-1].flatten(1))
-        return 1 - F.cosine_similarity(sides[0], sides[1].detach(), dim=1).mean()
+
+def nudge(images: Tensor, generator: torch.Generator) -> Tensor:
+    """images (B, 3, H, W) plus noise of 0.01 to 0.1, of one pixel's or two pixels' grain."""
+    noise = torch.randn(images.shape, generator=generator).to(images)
+    grain = F.avg_pool2d(noise, 2) * 2
+    coarse = F.interpolate(grain, size=images.shape[-2:], mode="nearest")
+    size = 0.01 * 10 ** torch.rand(len(images), 1, 1, 1, generator=generator)
+    which = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+    return images + size.to(images) * torch.where(which.to(images.device), noise, coarse)
 
 
 def disturb(photos: Tensor, generator: torch.Generator) -> Tensor:

@@ -6,7 +6,7 @@ Only this file normalizes a picture: everywhere else it is RGB in [0, 1].
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,8 @@ class LossNetwork(nn.Module):
 
     ``convolutions`` are (block, weight, bias) in order; a layer's name is ``relu{block}_{index}``,
     as in Simonyan and Zisserman 2014. The weights are held as non-persistent buffers: they follow
-    ``.to(device)``, take no gradient, and never enter a checkpoint.
+    ``.to(device)``, take no gradient, and never enter a checkpoint. ``gram_factors`` says, of a
+    network that stands for another, how many times its Gram terms are too small, by layer.
     """
 
     mean: Tensor
@@ -37,9 +38,11 @@ class LossNetwork(nn.Module):
         padding_mode: str,
         description: str,
         licence: str | None = None,
+        gram_factors: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.licence = licence
+        self.gram_factors = dict(gram_factors or {})
         if padding_mode not in PADDING_MODES:
             raise FstError(
                 f"padding_mode '{padding_mode}' of {description} is unknown; "
@@ -60,6 +63,11 @@ class LossNetwork(nn.Module):
             self.register_buffer(f"{name}_bias", bias.float(), persistent=False)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def convolutions(self) -> list[tuple[int, Tensor, Tensor]]:
+        """(block, weight, bias) in order: what a network is built from."""
+        weights = [(self._weight(name), self._bias(name)) for name in self.layers]
+        return [(int(n[4]), *wb) for n, wb in zip(self.layers, weights, strict=True)]
 
     def require(self, names: Iterable[str]) -> None:
         """Raise ``FstError`` naming the first layer this network does not have."""

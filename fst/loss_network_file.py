@@ -1,4 +1,4 @@
-"""Loss networks from and to files: torchvision's downloads, local .safetensors and .pth files.
+"""Loss networks from and to files: shipped, torchvision's, local .safetensors and .pth files.
 
 Only this file knows torchvision's numbering of the layers and what its weights expect as input.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 from fst.errors import FstError
 from fst.image import write_whole
 from fst.loss_network import LossNetwork
+from fst.paths import shipped_loss_networks
 
 # torchvision's names for its weights -> (mean, std) of the RGB input in [0, 1].
 # IMAGENET1K_FEATURES are the Caffe-trained weights of the paper: 0..255 minus the mean, no std.
@@ -97,6 +98,7 @@ def save_loss_network(path: Path, network: LossNetwork, *, half: bool, **about: 
         "mean": ",".join(f"{v:.8g}" for v in network.mean.flatten().tolist()),
         "std": ",".join(f"{v:.8g}" for v in network.std.flatten().tolist()),
         "padding_mode": network.padding_mode,
+        "gram_factors": " ".join(f"{k}={v:.6g}" for k, v in network.gram_factors.items()),
         **about,
     }
     write_whole(path, save(tensors, metadata))
@@ -111,15 +113,17 @@ def load_loss_network(
     std: Iterable[float] | None = None,
     padding_mode: str | None = None,
 ) -> LossNetwork:
-    """Build a frozen loss network from a local ``file``, or else from torchvision by ``name``.
+    """Build a frozen loss network from a local ``file``, or else by ``name``: shipped with this
+    package, or one of torchvision's.
 
     ``file`` is a ``.safetensors`` or ``.pth`` of a VGG-shaped network with torchvision's keys.
     ``mean`` and ``std`` (RGB, in units of [0, 1]) and ``padding_mode`` are taken from the
     arguments if given, else from the file's metadata, else from torchvision's ``weights``.
     Raises ``FstError`` with one sentence for anything a user can mend.
     """
-    if file is not None:
-        path = Path(file).expanduser()
+    shipped = shipped_loss_networks()
+    if file is not None or name in shipped:
+        path = shipped[name] if file is None else Path(file).expanduser()
         state, metadata = _read_state(path)
         default_mean, default_std = TORCHVISION.get((name, weights or ""), (None, None))
         mean = mean or _floats(metadata.get("mean"), path) or default_mean
@@ -130,10 +134,12 @@ def load_loss_network(
                 "loss_network.mean=[r,g,b] and loss_network.std=[r,g,b], in units of [0, 1]"
             )
         padding_mode = padding_mode or metadata.get("padding_mode") or "zeros"
-        source = description = path.name
+        source, description = path.name, path.name if file is not None else f"{name} (shipped)"
         licence = metadata.get("licence") or metadata.get("source")
+        gram_factors = _gram_factors(metadata.get("gram_factors", ""), path)
     else:
-        known = ", ".join(f"{n} {w}" for n, w in TORCHVISION)
+        gram_factors = {}
+        known = ", ".join([*shipped, *(f"{n} {w}" for n, w in TORCHVISION)])
         if (name, weights) not in TORCHVISION:
             raise FstError(
                 f"loss network '{name}' with weights '{weights}' is unknown; known are {known}, "
@@ -157,7 +163,15 @@ def load_loss_network(
         padding_mode=padding_mode,
         description=description,
         licence=licence,
+        gram_factors=gram_factors,
     )
+
+
+def _gram_factors(text: str, path: Path) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in (part.split("=") for part in text.split())}
+    except ValueError:
+        raise FstError(f"{path}: gram_factors '{text}' is not LAYER=NUMBER ...") from None
 
 
 def _floats(text: str | None, path: Path) -> tuple[float, ...] | None:

@@ -20,6 +20,11 @@ def checkpoints_dir() -> Path:
     return _inside_or_beside("checkpoints")
 
 
+def shipped_loss_networks() -> dict[str, Path]:
+    """Name -> file of the loss networks that come with the package."""
+    return {path.stem: path for path in checkpoints_dir().glob("loss_networks/*.safetensors")}
+
+
 def sample_photo(name: str) -> Path:
     """One of the free photographs inside scikit-image's wheel, such as ``astronaut.png``."""
     found = find_spec("skimage")

@@ -72,8 +72,9 @@ class PerceptualLoss(nn.Module):
     the mean square of the painting's Gram matrix and each layer's content term by the variance of
     the photo's features, so that a term of 1 means "nothing in common yet" for any network.
 
-    Layers with a weight of 0 are not computed. The painting's Gram matrices are computed once,
-    here, from ``style_image`` (1, 3, H, W) in [0, 1].
+    Without ``relative``, a network that stands for another gives its style terms the other's size
+    by its ``gram_factors``. Layers with a weight of 0 are not computed. The painting's Gram
+    matrices are computed once, here, from ``style_image`` (1, 3, H, W) in [0, 1].
     """
 
     def __init__(
@@ -127,6 +128,8 @@ class PerceptualLoss(nn.Module):
             term = (gram_matrix(features[name]) - self.get_buffer(f"gram_{name}")).square().mean()
             if self.relative:
                 term = term / self.get_buffer(f"gram_power_{name}")
+            else:
+                term = term * self.network.gram_factors.get(name, 1.0)
             by_layer[name] = self.style_weight * weight * term
         return Losses(
             content=self.content_weight * content_loss,

@@ -7,7 +7,19 @@ import pytest
 import torch
 
 from fst.cli import main
-from fst.distillation import Student, Teacher, disturb, rescale, style_gradient
+from fst.distillation import (
+    Distillation,
+    Student,
+    Teacher,
+    TeacherPart,
+    distances,
+    disturb,
+    level,
+    loss_gradient,
+    rescale,
+)
+from fst.errors import FstError
+from fst.loss_network import LossNetwork
 from fst.loss_network_file import load_loss_network, parse_vgg, save_loss_network, vgg_state
 from fst.perceptual_loss import PerceptualLoss, gram_matrix
 
@@ -61,8 +73,8 @@ def test_a_teachers_layers_come_from_several_networks_and_heads_at_size_1(tiny_v
     head = (torch.randn(7, 8, 1, 1), torch.zeros(7))
     teacher = Teacher(
         [
-            (network, {"relu1_2": "relu1_2"}, {}),
-            (network, {"relu3_2": "relu3_1"}, {"relu3_2": head}),
+            TeacherPart(network, {"relu1_2": "relu1_2"}, {}, 1.0),
+            TeacherPart(network, {"relu3_2": "relu3_1"}, {"relu3_2": head}, 50.0),
         ]
     )
     images = torch.rand(4, 3, 32, 32)
@@ -74,24 +86,106 @@ def test_a_teachers_layers_come_from_several_networks_and_heads_at_size_1(tiny_v
         assert values.min() >= 0
 
 
-def test_the_style_gradient_is_that_of_the_perceptual_loss(tiny_vgg: Path) -> None:
+def test_the_gradient_is_that_of_the_perceptual_loss(tiny_vgg: Path) -> None:
     network = load_loss_network(name="file", file=tiny_vgg)
-    layers = {"relu1_2": 0.7, "relu2_2": 2.0}
+    layers, content_layers = {"relu1_2": 0.7, "relu2_2": 2.0}, {"relu2_1": 0.5}
     style, image = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 20, 20, requires_grad=True)
+    content = torch.rand(1, 3, 20, 20)
     loss = PerceptualLoss(
         network=network,
         style_image=style,
-        content_layers={},
+        content_layers=content_layers,
         style_layers=layers,
-        content_weight=0,
+        content_weight=1,
         style_weight=1,
         tv_weight=0,
         relative=True,
     )
-    (expected,) = torch.autograd.grad(loss(image, image.detach()).total, image)
-    targets = {name: gram_matrix(f) for name, f in network(style, layers).items()}
-    got = style_gradient(image, network(image, layers), targets, layers)
+    (expected,) = torch.autograd.grad(loss(image, content).total, image)
+    grams = {name: gram_matrix(f) for name, f in network(style, layers).items()}
+    features = network(image, [*layers, *content_layers])
+    contents = network(content, content_layers)
+    got = loss_gradient(image, features, grams, contents, layers, content_layers)
     torch.testing.assert_close(got, expected)
+
+
+def test_a_leveled_student_has_terms_of_the_teachers_mean_size(tiny_vgg: Path) -> None:
+    network = load_loss_network(name="file", file=tiny_vgg)
+    names = {"relu1_2": "relu1_2", "relu3_2": "relu3_3"}
+    teacher = Teacher([TeacherPart(network, names, {}, 30.0)])
+    batches = [torch.rand(4, 3, 32, 32) * torch.rand(4, 3, 1, 1) for _ in range(3)]
+    teacher.calibrate(batches[0])
+    student = make_student().eval()
+    student.fold()
+    factors = level(student, teacher, batches)
+    for own, layer in names.items():
+        terms = torch.zeros(2, 2)
+        for images in batches:
+            with torch.no_grad():
+                slim, wide = student(images, [own])[own], 30 * network(images, [layer])[layer]
+            for row, features in enumerate((slim, wide)):
+                terms[row, 0] += distances(features).mean()
+                terms[row, 1] += distances(gram_matrix(features)).mean()
+        assert terms[0, 0] == pytest.approx(terms[1, 0].item(), rel=1e-3)
+        assert factors[own] * terms[0, 1] == pytest.approx(terms[1, 1].item(), rel=1e-3)
+
+
+def test_gram_factors_are_stored_and_used_by_absolute_losses_only(tmp_path: Path) -> None:
+    student = make_student().eval()
+    student.fold()
+    student.gram_factors = {"relu2_1": 3.0}
+    save_loss_network(tmp_path / "s.safetensors", student, half=False)
+    loaded = load_loss_network(name="file", file=tmp_path / "s.safetensors")
+    assert loaded.gram_factors == {"relu2_1": 3.0}
+    style, image = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24)
+
+    def style_loss(network: LossNetwork, relative: bool) -> float:
+        loss = PerceptualLoss(
+            network=network,
+            style_image=style,
+            content_layers={},
+            style_layers={"relu2_1": 1},
+            content_weight=0,
+            style_weight=1,
+            tv_weight=0,
+            relative=relative,
+        )
+        return loss(image, image).style.item()
+
+    plain = student
+    plain.gram_factors = {}
+    assert style_loss(loaded, False) == pytest.approx(3 * style_loss(plain, False))
+    assert style_loss(loaded, True) == pytest.approx(style_loss(plain, True))
+
+
+def test_a_student_that_goes_on_starts_as_the_network_it_goes_on_from(tmp_path: Path) -> None:
+    first = make_student().eval()
+    first.fold()
+    second = Student(widths=WIDTHS, on_from=first)
+    image = torch.rand(2, 3, 20, 20)
+    second.settle(image)
+    second.eval()
+    torch.testing.assert_close(second(image, ["relu3_2"]), first(image, ["relu3_2"]))
+    assert all(parameter.requires_grad for parameter in second.parameters())
+    with pytest.raises(FstError, match="other widths"):
+        Student(widths=[[3, 4], [5]], on_from=first)
+
+
+def test_maps_solved_by_least_squares_leave_no_error_where_there_is_none(tiny_vgg: Path) -> None:
+    network = load_loss_network(name="file", file=tiny_vgg)
+    teacher = Teacher([TeacherPart(network, {"relu2_1": "relu2_1"}, {}, 1.0)])
+    student = Student(widths=[[4, 4], [6, 6], [8, 8, 8], [8, 8, 8]], on_from=network)
+    module = Distillation(
+        student=student, teacher=teacher, learning_rate=1e-3, weights={"features": 1}
+    )
+    images = torch.rand(4, 3, 32, 32)
+    student.settle(images)
+    student.eval()
+    module.solve_maps(images)
+    assert module.gradient_cosine(images).item() == pytest.approx(1, abs=0.1)
+    mapped = module.maps["relu2_1"](student(images, ["relu2_1"])["relu2_1"])
+    wanted = teacher(images)["relu2_1"]
+    assert (mapped - wanted).square().mean() < 1e-3 * wanted.var()
 
 
 def test_every_second_photo_is_disturbed_and_the_same_way_each_time() -> None:
@@ -133,6 +227,10 @@ def test_fst_distill_makes_a_loss_network_that_trains_a_style(
     made = tmp_path / "runs" / "distill" / "loss_network.safetensors"
     about = json.loads((made.parent / "run.json").read_text())
     assert about["command"][:2] == ["fst", "distill"]
+    finer = ["run_dir=finer", f"on_from={made}", "learning_rate=1e-3", "trainer.max_steps=2"]
+    finer.append("weights={features: 1, gram: 1, content: 1, response: 1}")
+    assert main(["distill", *[w for w in words if "max_steps" not in w], *finer]) == 0
+    assert "response " in capsys.readouterr().out
     train = ["train", "experiment=laptop", "loss=johnson", "loss_network=file"]
     train += [f"loss_network.file={made}", f"style.image={painting}", f"data.root={photos}"]
     train += ["style.size=64", "data.size=32", "data.workers=0", "trainer.max_steps=1"]

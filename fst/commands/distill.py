@@ -2,6 +2,8 @@
 
 fst distill data.root=photos/
 fst distill data.root=photos/ teacher.file=vgg19.safetensors
+fst distill data.root=photos/ run_dir=runs/finer \\
+    on_from=runs/distill/loss_network.safetensors weights.response=1
 """
 
 from __future__ import annotations
@@ -12,20 +14,29 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fst.console import first_process, hush_libraries, say
 from fst.data import PhotoData, collate
-from fst.distillation import Distillation, Student, Teacher, rescale
+from fst.distillation import (
+    Distillation,
+    Student,
+    Teacher,
+    TeacherPart,
+    disturb,
+    level,
+    rescale,
+)
 from fst.errors import FstError
 from fst.experiment import build_data, build_trainer, fit
 from fst.loss_network_file import load_loss_network, save_loss_network
 from fst.run_folder import fingerprint, open_run
 from fst.settings import check_settings, plain, run_hydra
 
-CALIBRATION_PHOTOS = 16
+CALIBRATION_BATCHES, CALIBRATION_BATCH = 4, 16
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -40,14 +51,16 @@ def distill(config: DictConfig) -> Path:
     data = build_data(config)
     teacher, names = build_teacher(config)
     pl.seed_everything(config.seed, verbose=False)
-    student = Student(widths=config.widths)
-    calibrate(teacher, data)
+    batches = calibration_batches(data)
+    teacher.calibrate(batches[0])
+    student = build_student(config, batches[0])
     module = Distillation(
         student=student,
         teacher=teacher,
         learning_rate=config.learning_rate,
         weights=plain(config.weights),
     )
+    module.solve_maps(batches[0])
     inputs = {
         "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
         "teacher": fingerprint(*teacher.fingerprints),
@@ -68,8 +81,8 @@ def distill(config: DictConfig) -> Path:
             run.write_about("distill", settings, inputs)
         fit(trainer, module, data, run.checkpoint if resuming else None)
         if trainer.is_global_zero:
-            student.fold()
-            rescale(student, teacher.scales)
+            student.eval().fold()
+            student.gram_factors = level(student, teacher, map(disturbed, batches))
             about = {"teacher": names, "steps": str(trainer.global_step)}
             save_loss_network(path, student, half=True, **about)
             say(f"loss network   {path} ({path.stat().st_size / 1e6:.2f} MB)")
@@ -86,15 +99,38 @@ def build_teacher(config: DictConfig) -> tuple[Teacher, str]:
         network = load_loss_network(
             name=part.get("name") or "file", weights=part.get("weights"), file=part.file
         )
-        parts.append((network, plain(part.layers), _read_heads(part.get("heads"), part.layers)))
+        heads = _read_heads(part.get("heads"), part.layers)
+        parts.append(TeacherPart(network, plain(part.layers), heads, float(part.scale)))
         names.append(network.description)
     return Teacher(parts), " and ".join(names)
 
 
-def calibrate(teacher: Teacher, data: PhotoData) -> None:
-    """Bring the teacher's features to size 1 on the first training crops."""
+def build_student(config: DictConfig, images: Tensor) -> Student:
+    """A student of random weights, or one that goes on from a file, at size 1 on ``images``."""
+    if config.on_from is None:
+        return Student(widths=config.widths)
+    network = load_loss_network(name="file", file=config.on_from)
+    student = Student(widths=config.widths, on_from=network)
+    with torch.no_grad():
+        layers = [*config.teacher.layers, *config.teacher2.layers]
+        sizes = {n: float(f.square().mean().sqrt()) for n, f in network(images, layers).items()}
+    rescale(student, {name: 1 / max(size, 1e-6) for name, size in sizes.items()})
+    student.settle(images)
+    return student
+
+
+def calibration_batches(data: PhotoData) -> list[Tensor]:
+    """The first training crops, on which sizes are measured."""
     photos = data.train_set()
-    teacher.calibrate(collate([photos[k] for k in range(CALIBRATION_PHOTOS)]).photos)
+    return [
+        collate([photos[first + k] for k in range(CALIBRATION_BATCH)]).photos
+        for first in range(0, CALIBRATION_BATCHES * CALIBRATION_BATCH, CALIBRATION_BATCH)
+    ]
+
+
+def disturbed(photos: Tensor) -> Tensor:
+    """``photos``, every second one as a half-trained net might make it."""
+    return disturb(photos, torch.Generator().manual_seed(0))
 
 
 def _read_heads(file: str | None, layers: Mapping[str, str]) -> dict[str, tuple[Tensor, Tensor]]:
