@@ -44,7 +44,7 @@ class Student(LossNetwork):
                 nn.init.kaiming_normal_(weight)
                 convolutions.append((block, weight, torch.zeros(width)))
                 channels = width
-        mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+        mean, std = [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
         padding_mode = "reflect"
         if on_from is not None:
             shapes = [tuple(weight.shape) for _, weight, _ in convolutions]
@@ -55,8 +55,8 @@ class Student(LossNetwork):
             padding_mode = on_from.padding_mode
         super().__init__(
             convolutions=convolutions,
-            mean=mean,
-            std=std,
+            mean=tuple(mean),
+            std=tuple(std),
             padding_mode=padding_mode,
             description="student",
         )
@@ -122,6 +122,7 @@ class Teacher(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(part.network for part in parts)
         self.fingerprints = [part.network.fingerprint() for part in parts]
+        self.licences = [part.network.licence or part.network.description for part in parts]
         self.layers = [dict(part.layers) for part in parts]
         self.units = {name: part.scale for part in parts for name in part.layers}
         self.scales = dict.fromkeys(self.units, 1.0)
@@ -303,7 +304,8 @@ class Distillation(pl.LightningModule):
             contents = {name: f.detach()[neighbour] for name, f in features.items()}
             gradient = loss_gradient(images, features, grams, contents, weights, weights)
             sides.append(gradient[:-1].flatten(1))
-        return F.cosine_similarity(*sides, dim=1).mean()
+        slim, wide = sides
+        return F.cosine_similarity(slim, wide, dim=1).mean()
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)

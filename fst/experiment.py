@@ -18,6 +18,7 @@ from fst.data import PhotoData
 from fst.errors import FstError
 from fst.image import resize_shorter, to_image, to_tensor
 from fst.loss_network_file import load_loss_network
+from fst.memory import keep_freed_memory
 from fst.painting import Painting, load_painting
 from fst.perceptual_loss import PerceptualLoss
 from fst.run_folder import RunFolder, machine
@@ -115,6 +116,8 @@ def fit(
     trainer: pl.Trainer, module: pl.LightningModule, data: PhotoData, checkpoint: Path | None
 ) -> None:
     """``trainer.fit`` from a checkpoint, with the exit code of the signal that stopped it."""
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:

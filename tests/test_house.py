@@ -11,7 +11,7 @@ from fst.paths import configs_dir
 
 PACKAGE = Path(fst.__file__).parent
 FLOORS = [
-    {"errors", "console"},
+    {"errors", "console", "memory"},
     {"image", "paths", "paint", "transformer_net"},
     {"loss_network", "settings", "style_file", "photo_files", "painting", "run_folder"},
     {"loss_network_file", "perceptual_loss", "data", "stylizer", "graph_file"},

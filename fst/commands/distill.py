@@ -84,6 +84,8 @@ def distill(config: DictConfig) -> Path:
             student.eval().fold()
             student.gram_factors = level(student, teacher, map(disturbed, batches))
             about = {"teacher": names, "steps": str(trainer.global_step)}
+            about["photos"] = f"{len(data.train_paths)}: {config.data.description or 'not said'}"
+            about["licence"] = f"distilled from: {'; '.join(teacher.licences)}"
             save_loss_network(path, student, half=True, **about)
             say(f"loss network   {path} ({path.stat().st_size / 1e6:.2f} MB)")
             say(f'use it         fst train ... loss_network=file loss_network.file="{path}"')

@@ -1,0 +1,26 @@
+"""Memory for training on a CPU: freed blocks stay with the process, ready for the next step."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGE = 2**31 - 1  # bytes; above any tensor of a step, so that none gets a mapping of its own
+
+
+def keep_freed_memory() -> bool:
+    """Ask glibc to reuse large blocks in place of mapping and unmapping each; whether it does.
+
+    Each step of a training allocates and frees the same large tensors. By default every one is a
+    fresh mapping whose pages the kernel must zero first. The process then holds its peak memory
+    until it ends. Without glibc (macOS, Windows, musl) nothing is changed.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return all([mallopt(M_MMAP_THRESHOLD, LARGE), mallopt(M_TRIM_THRESHOLD, LARGE)])

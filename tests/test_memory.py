@@ -1,0 +1,30 @@
+"""Freed memory is kept for the next step."""
+
+import subprocess
+import sys
+
+import pytest
+
+COUNT_FAULTS = """
+import resource, sys
+import torch
+from fst.memory import keep_freed_memory
+kept = keep_freed_memory() if sys.argv[1] == "keep" else True
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def step(): torch.zeros(16 * 2**20)
+step(), step()
+before = faults()
+for _ in range(10): step()
+print(int(kept), faults() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_large_blocks_are_not_mapped_anew_at_each_step() -> None:
+    counts = {}
+    for how in ("keep", "default"):
+        command = [sys.executable, "-c", COUNT_FAULTS, how]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        kept, counts[how] = map(int, out.split())
+        assert kept
+    assert counts["keep"] < counts["default"] / 10, counts
