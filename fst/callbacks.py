@@ -59,6 +59,8 @@ class Previews(pl.Callback):
 
     def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FastStyleTransfer)
+        if not self.contents:
+            return
         step = trainer.global_step
         stylized = []
         with torch.no_grad():

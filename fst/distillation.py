@@ -153,23 +153,44 @@ class Teacher(nn.Module):
 
 
 @torch.no_grad()
-def level(student: Student, teacher: Teacher, batches: Iterable[Tensor]) -> dict[str, float]:
+def level(
+    student: Student, teacher: Teacher, batches: Iterable[Tensor]
+) -> dict[str, dict[str, float]]:
     """Scale the student so that its content terms have the teacher's mean size, in its units.
 
-    A content term is the distance between the features of two pictures, a Gram term that between
-    their Gram matrices; means are over all pairs in ``batches`` (B, 3, H, W). Returns the factors
-    by which the student's Gram terms are then too small: one scale a layer cannot mend both.
+    Returns the factors of its other terms, by term and layer, as one scale a layer cannot mend all:
+    what they are to be multiplied by for the teacher's mean size. A content term is the distance
+    between the features of two pictures, a style term that between their Gram matrices; means are
+    geometric, over all pairs in ``batches`` (B, 3, H, W): a few dark pictures would rule others.
     """
-    sums = {name: [0.0, 0.0, 0.0, 0.0] for name in teacher.scales}
+    logs: dict[str, list[Tensor]] = {name: [] for name in teacher.scales}
     for images in batches:
-        slim, wide = student(images, sums), teacher(images)
-        for name, sizes in sums.items():
-            features = slim[name], wide[name] * teacher.scales[name]
-            for k, values in enumerate((*features, *map(gram_matrix, features))):
-                sizes[k] += float(distances(values).mean())
-    content = {name: sizes[1] / sizes[0] for name, sizes in sums.items()}
-    rescale(student, {name: ratio**0.5 for name, ratio in content.items()})
-    return {name: sizes[3] / (sizes[2] * content[name] ** 2) for name, sizes in sums.items()}
+        slim, wide = student(images, logs), teacher(images)
+        for name, scale in teacher.scales.items():
+            sizes = term_sizes(slim[name]), term_sizes(wide[name] * scale)
+            logs[name].append((sizes[1].double() / sizes[0].double()).log().mean(1))
+    ratios = {name: torch.stack(rows).mean(0).exp().tolist() for name, rows in logs.items()}
+    rescale(student, {name: ratio[0] ** 0.5 for name, ratio in ratios.items()})
+    return {
+        "style": {name: ratio[1] / ratio[0] ** 2 for name, ratio in ratios.items()},
+        "relative_content": {name: ratio[2] for name, ratio in ratios.items()},
+        "relative_style": {name: ratio[3] for name, ratio in ratios.items()},
+    }
+
+
+def term_sizes(features: Tensor) -> Tensor:
+    """features (B, C, H, W) -> content, style, relative content, relative style terms (4, pairs).
+
+    Of all pairs of pictures; the relative ones as of ``PerceptualLoss``, for the geometric mean
+    over which picture of the pair is the one that the other is compared to.
+    """
+    grams = gram_matrix(features)
+    content, style = distances(features), distances(grams)
+    first, second = torch.combinations(torch.arange(len(features)), 2).T
+    variance = features.var(dim=(2, 3)).mean(1) + 1e-3 * features.square().mean((1, 2, 3))
+    power = grams.square().mean((1, 2))
+    halves = [(size[first] * size[second]).rsqrt() for size in (variance, power)]
+    return torch.stack([content, style, content * halves[0], style * halves[1]]) + 1e-12
 
 
 @torch.no_grad()

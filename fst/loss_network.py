@@ -22,8 +22,9 @@ class LossNetwork(nn.Module):
 
     ``convolutions`` are (block, weight, bias) in order; a layer's name is ``relu{block}_{index}``,
     as in Simonyan and Zisserman 2014. The weights are held as non-persistent buffers: they follow
-    ``.to(device)``, take no gradient, and never enter a checkpoint. ``gram_factors`` says, of a
-    network that stands for another, how many times its Gram terms are too small, by layer.
+    ``.to(device)``, take no gradient, and never enter a checkpoint. ``factors`` says, of a
+    network that stands for another, by term and layer, how many times its terms are too small;
+    the terms are style and content, and relative_style and relative_content.
     """
 
     mean: Tensor
@@ -38,11 +39,11 @@ class LossNetwork(nn.Module):
         padding_mode: str,
         description: str,
         licence: str | None = None,
-        gram_factors: Mapping[str, float] | None = None,
+        factors: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         super().__init__()
         self.licence = licence
-        self.gram_factors = dict(gram_factors or {})
+        self.factors = {term: dict(by_layer) for term, by_layer in (factors or {}).items()}
         if padding_mode not in PADDING_MODES:
             raise FstError(
                 f"padding_mode '{padding_mode}' of {description} is unknown; "
@@ -68,6 +69,10 @@ class LossNetwork(nn.Module):
         """(block, weight, bias) in order: what a network is built from."""
         weights = [(self._weight(name), self._bias(name)) for name in self.layers]
         return [(int(n[4]), *wb) for n, wb in zip(self.layers, weights, strict=True)]
+
+    def factor(self, term: str, name: str) -> float:
+        """By what to multiply a term at a layer for the size it has in the network stood for."""
+        return self.factors.get(term, {}).get(name, 1.0)
 
     def require(self, names: Iterable[str]) -> None:
         """Raise ``FstError`` naming the first layer this network does not have."""

@@ -5,6 +5,7 @@ Only this file knows torchvision's numbering of the layers and what its weights 
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.error
 from collections.abc import Iterable, Mapping
@@ -98,7 +99,7 @@ def save_loss_network(path: Path, network: LossNetwork, *, half: bool, **about: 
         "mean": ",".join(f"{v:.8g}" for v in network.mean.flatten().tolist()),
         "std": ",".join(f"{v:.8g}" for v in network.std.flatten().tolist()),
         "padding_mode": network.padding_mode,
-        "gram_factors": " ".join(f"{k}={v:.6g}" for k, v in network.gram_factors.items()),
+        "factors": json.dumps(network.factors),
         **about,
     }
     write_whole(path, save(tensors, metadata))
@@ -136,9 +137,9 @@ def load_loss_network(
         padding_mode = padding_mode or metadata.get("padding_mode") or "zeros"
         source, description = path.name, path.name if file is not None else f"{name} (shipped)"
         licence = metadata.get("licence") or metadata.get("source")
-        gram_factors = _gram_factors(metadata.get("gram_factors", ""), path)
+        factors = _factors(metadata.get("factors", "{}"), path)
     else:
-        gram_factors = {}
+        factors = {}
         known = ", ".join([*shipped, *(f"{n} {w}" for n, w in TORCHVISION)])
         if (name, weights) not in TORCHVISION:
             raise FstError(
@@ -163,15 +164,18 @@ def load_loss_network(
         padding_mode=padding_mode,
         description=description,
         licence=licence,
-        gram_factors=gram_factors,
+        factors=factors,
     )
 
 
-def _gram_factors(text: str, path: Path) -> dict[str, float]:
+def _factors(text: str, path: Path) -> dict[str, dict[str, float]]:
     try:
-        return {name: float(value) for name, value in (part.split("=") for part in text.split())}
-    except ValueError:
-        raise FstError(f"{path}: gram_factors '{text}' is not LAYER=NUMBER ...") from None
+        return {
+            str(term): {str(name): float(value) for name, value in by_layer.items()}
+            for term, by_layer in json.loads(text).items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        raise FstError(f"{path}: the factors in its metadata are not TERM: LAYER: number") from None
 
 
 def _floats(text: str | None, path: Path) -> tuple[float, ...] | None:

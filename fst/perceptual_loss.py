@@ -72,8 +72,8 @@ class PerceptualLoss(nn.Module):
     the mean square of the painting's Gram matrix and each layer's content term by the variance of
     the photo's features, so that a term of 1 means "nothing in common yet" for any network.
 
-    Without ``relative``, a network that stands for another gives its style terms the other's size
-    by its ``gram_factors``. Layers with a weight of 0 are not computed. The painting's Gram
+    A network that stands for another has ``factors`` that give each term the other's mean size.
+    Layers with a weight of 0 are not computed. The painting's Gram
     matrices are computed once, here, from ``style_image`` (1, 3, H, W) in [0, 1].
     """
 
@@ -122,14 +122,14 @@ class PerceptualLoss(nn.Module):
 
         content_loss = zero
         for name, weight in self.content_layers.items():
-            content_loss = content_loss + weight * self._content_term(features[name], target[name])
+            term = self._content_term(features[name], target[name])
+            content_loss = content_loss + weight * term * self._factor("content", name)
         by_layer: dict[str, Tensor] = {}
         for name, weight in self.style_layers.items():
             term = (gram_matrix(features[name]) - self.get_buffer(f"gram_{name}")).square().mean()
             if self.relative:
                 term = term / self.get_buffer(f"gram_power_{name}")
-            else:
-                term = term * self.network.gram_factors.get(name, 1.0)
+            term = term * self._factor("style", name)
             by_layer[name] = self.style_weight * weight * term
         return Losses(
             content=self.content_weight * content_loss,
@@ -139,6 +139,9 @@ class PerceptualLoss(nn.Module):
             else zero,
             style_by_layer=by_layer,
         )
+
+    def _factor(self, term: str, name: str) -> float:
+        return self.network.factor(f"relative_{term}" if self.relative else term, name)
 
     def _content_term(self, features: Tensor, target: Tensor) -> Tensor:
         if features.dtype in (torch.float16, torch.bfloat16):

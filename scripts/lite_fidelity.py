@@ -179,7 +179,13 @@ def trained(
 
 
 def train(asked: argparse.Namespace, style: str, network: Path | None, steps: int, to: Path) -> int:
-    """``fst train`` in a process of its own; returns its seconds, from start to style file."""
+    """``fst train`` in a process of its own; returns its seconds, from start to style file.
+
+    What an earlier call has trained into ``--out`` with as many steps is not trained again.
+    """
+    note = to.with_suffix(".json")
+    if note.exists() and (known := json.loads(note.read_text()))["steps"] == steps:
+        return int(known["seconds"])
     run = asked.out / "runs" / to.stem
     command = [sys.executable, "-m", "fst.cli", "train", *LOSS, *words(network)]
     command += [f"style={style}", f"style.root={asked.paintings}", f"data.root={asked.train}"]
@@ -197,6 +203,7 @@ def train(asked: argparse.Namespace, style: str, network: Path | None, steps: in
         run.parent.glob(f"{run.name}*/{style}.safetensors"), key=lambda p: p.stat().st_mtime
     )
     to.write_bytes(newest.read_bytes())
+    note.write_text(json.dumps({"steps": steps, "seconds": round(seconds)}))
     return round(seconds)
 
 

@@ -17,7 +17,7 @@ from fst.image import Picture, contact_sheet, read_picture, save_picture, to_ima
 from fst.painting import load_painting
 from fst.paths import sample_photo
 
-STYLE = "stained_glass"
+STYLE = "woodcut"
 TRAIN = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "hubble_deep_field.jpg")
 SHOWN = "astronaut.png"
 FOLDER = Path("runs/quickstart")

@@ -1,4 +1,4 @@
-"""Remake the pictures of the README from shipped styles and scikit-image's free photographs:
+"""Remake the gallery of the README from shipped styles and scikit-image's free photographs:
 
 python scripts/readme_pictures.py docs/
 """
@@ -16,21 +16,24 @@ from fst.paths import sample_photo
 from fst.style_file import shipped_styles
 
 PHOTOS = ("rocket.jpg", "chelsea.png", "coffee.png", "astronaut.png")
-HEIGHT = 300  # pixels of each picture in the sheet
+HEIGHT = 280  # pixels of each picture in the sheet
 
 
 def main(folder: Path) -> None:
-    """Write one sheet a style: the four photographs above, the stylized ones below."""
+    """Write ``gallery.jpg``: the photographs in the first row, a style in each further one."""
+    pictures = [read_picture(sample_photo(photo)) for photo in PHOTOS]
+    rows = [[shrunk(picture.rgb) for picture in pictures]]
     for name in shipped_styles():
         stylizer = Stylizer(name)
-        rows: list[list[Image.Image]] = [[], []]
-        for photo in PHOTOS:
-            picture = read_picture(sample_photo(photo))
-            for row, image in zip(rows, (picture.rgb, stylizer.picture(picture).rgb), strict=True):
-                size = (round(image.width * HEIGHT / image.height), HEIGHT)
-                row.append(image.resize(size, Image.Resampling.LANCZOS))
-        save_picture(folder / f"{name}.jpg", Picture(rgb=contact_sheet(rows)), quality=88)
-        print(folder / f"{name}.jpg")
+        rows.append([shrunk(stylizer.picture(picture).rgb) for picture in pictures])
+    save_picture(folder / "gallery.jpg", Picture(rgb=contact_sheet(rows)), quality=88)
+    print(f"{folder / 'gallery.jpg'}: the photographs, {', '.join(shipped_styles())}")
+
+
+def shrunk(image: Image.Image) -> Image.Image:
+    """For the sheet; stylized at full size before."""
+    size = (round(image.width * HEIGHT / image.height), HEIGHT)
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":

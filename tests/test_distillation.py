@@ -1,5 +1,6 @@
 """Distilling a loss network, on tiny ones."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from fst.distillation import (
     Student,
     Teacher,
     TeacherPart,
-    distances,
     disturb,
     level,
     loss_gradient,
@@ -109,34 +109,47 @@ def test_the_gradient_is_that_of_the_perceptual_loss(tiny_vgg: Path) -> None:
     torch.testing.assert_close(got, expected)
 
 
-def test_a_leveled_student_has_terms_of_the_teachers_mean_size(tiny_vgg: Path) -> None:
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_leveled_student_has_terms_of_the_teachers_mean_size(
+    tiny_vgg: Path, relative: bool
+) -> None:
     network = load_loss_network(name="file", file=tiny_vgg)
-    names = {"relu1_2": "relu1_2", "relu3_2": "relu3_3"}
-    teacher = Teacher([TeacherPart(network, names, {}, 30.0)])
-    batches = [torch.rand(4, 3, 32, 32) * torch.rand(4, 3, 1, 1) for _ in range(3)]
-    teacher.calibrate(batches[0])
+    teacher = Teacher([TeacherPart(network, {"relu2_1": "relu2_1"}, {}, 1.0)])
+    images = torch.rand(4, 3, 32, 32) * torch.rand(4, 3, 1, 1)
+    teacher.calibrate(images)
     student = make_student().eval()
     student.fold()
-    factors = level(student, teacher, batches)
-    for own, layer in names.items():
-        terms = torch.zeros(2, 2)
-        for images in batches:
+    student.factors = level(student, teacher, [images])
+
+    def mean_terms(stand_in: LossNetwork) -> list[float]:
+        logs = []
+        for one, other in itertools.permutations(images.split(1), 2):
+            loss = PerceptualLoss(
+                network=stand_in,
+                style_image=one,
+                content_layers={"relu2_1": 1},
+                style_layers={"relu2_1": 1},
+                content_weight=1,
+                style_weight=1,
+                tv_weight=0,
+                relative=relative,
+            )
             with torch.no_grad():
-                slim, wide = student(images, [own])[own], 30 * network(images, [layer])[layer]
-            for row, features in enumerate((slim, wide)):
-                terms[row, 0] += distances(features).mean()
-                terms[row, 1] += distances(gram_matrix(features)).mean()
-        assert terms[0, 0] == pytest.approx(terms[1, 0].item(), rel=1e-3)
-        assert factors[own] * terms[0, 1] == pytest.approx(terms[1, 1].item(), rel=1e-3)
+                terms = loss(other, one)
+            logs.append(torch.stack([terms.content, terms.style]).log())
+        return torch.stack(logs).mean(0).exp().tolist()
+
+    assert mean_terms(student) == pytest.approx(mean_terms(network), rel=1e-3)
 
 
-def test_gram_factors_are_stored_and_used_by_absolute_losses_only(tmp_path: Path) -> None:
+def test_factors_are_stored_and_used(tmp_path: Path) -> None:
     student = make_student().eval()
     student.fold()
-    student.gram_factors = {"relu2_1": 3.0}
+    factors = {"style": {"relu2_1": 3.0}, "relative_style": {"relu2_1": 5.0}}
+    student.factors = factors
     save_loss_network(tmp_path / "s.safetensors", student, half=False)
     loaded = load_loss_network(name="file", file=tmp_path / "s.safetensors")
-    assert loaded.gram_factors == {"relu2_1": 3.0}
+    assert loaded.factors == factors
     style, image = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24)
 
     def style_loss(network: LossNetwork, relative: bool) -> float:
@@ -152,10 +165,9 @@ def test_gram_factors_are_stored_and_used_by_absolute_losses_only(tmp_path: Path
         )
         return loss(image, image).style.item()
 
-    plain = student
-    plain.gram_factors = {}
-    assert style_loss(loaded, False) == pytest.approx(3 * style_loss(plain, False))
-    assert style_loss(loaded, True) == pytest.approx(style_loss(plain, True))
+    student.factors = {}
+    assert style_loss(loaded, False) == pytest.approx(3 * style_loss(student, False))
+    assert style_loss(loaded, True) == pytest.approx(5 * style_loss(student, True))
 
 
 def test_a_student_that_goes_on_starts_as_the_network_it_goes_on_from(tmp_path: Path) -> None:

@@ -164,5 +164,5 @@ class TestBadInputGetsOneSentence:
             load_loss_network(name="vgg16", weights="IMAGENET1K_FEATURES")
 
     def test_unknown_weights(self) -> None:
-        with pytest.raises(FstError, match=r"known are vgg16 IMAGENET1K_FEATURES"):
+        with pytest.raises(FstError, match=r"known are lite, vgg16 IMAGENET1K_FEATURES"):
             load_loss_network(name="vgg16", weights="NONE")

@@ -82,7 +82,7 @@ def distill(config: DictConfig) -> Path:
         fit(trainer, module, data, run.checkpoint if resuming else None)
         if trainer.is_global_zero:
             student.eval().fold()
-            student.gram_factors = level(student, teacher, map(disturbed, batches))
+            student.factors = level(student, teacher, map(disturbed, batches))
             about = {"teacher": names, "steps": str(trainer.global_step)}
             about["photos"] = f"{len(data.train_paths)}: {config.data.description or 'not said'}"
             about["licence"] = f"distilled from: {'; '.join(teacher.licences)}"
