@@ -3,6 +3,8 @@
 What a loss network is for is its losses: so the student is fitted to the teacher's features (by a
 linear map), to how the teacher's features answer to small changes of the picture, as that decides
 the gradient that trains a style, and to its distances between Gram matrices and between features.
+A loss needs no more of the linear map W than W^T W, lengths and products after it: the student
+keeps its root, so that its losses are those of the mapped features at a small part of their cost.
 Fitting the gradient itself by a second derivative was tried: it costs four times a step and, as
 ReLU and max-pooling have none but at their kinks, destroyed the features before it taught anything.
 """
@@ -277,23 +279,37 @@ class Distillation(pl.LightningModule):
             probe = torch.rand(1, 3, 64, 64)
             wide, slim = teacher(probe), student(probe, self.names)
         self.maps = nn.ModuleDict(
-            {n: nn.Conv2d(slim[n].shape[1], wide[n].shape[1], 1) for n in self.names}
+            {n: nn.Conv2d(slim[n].shape[1], wide[n].shape[1], 1, bias=False) for n in self.names}
         )
 
     @torch.no_grad()
-    def solve_maps(self, images: Tensor) -> None:
-        """The best linear maps for the student as it is, by least squares on ``images``."""
-        slim, wide = self.student(images, self.names), self.teacher(images)
+    def solve_maps(self, batches: Iterable[Tensor]) -> None:
+        """The best linear maps for the student as it is, by least squares on ``batches``."""
+        products: dict[str, list[Tensor]] = {name: [] for name in self.names}
+        for images in batches:
+            slim, wide = self.student(images, self.names), self.teacher(images)
+            for name in self.names:
+                x, y = (f[name].permute(1, 0, 2, 3).flatten(1).double() for f in (slim, wide))
+                products[name].append(x @ torch.cat([x, y]).T)
+        for name, rows in products.items():
+            total = torch.stack(rows).sum(0)
+            xx, xy = total[:, : len(total)], total[:, len(total) :]
+            ridge = 1e-4 * xx.diagonal().mean() * torch.eye(len(xx)).to(xx)
+            self._map(name).copy_(torch.linalg.solve(xx + ridge, xy).T[..., None, None])
+
+    @torch.no_grad()
+    def roots(self) -> dict[str, Tensor]:
+        """By layer, the lower triangular L with L L^T = W^T W of the linear map W."""
+        roots = {}
         for name in self.names:
-            x, y = (f[name].permute(1, 0, 2, 3).flatten(1).double() for f in (slim, wide))
-            x = torch.cat([x, torch.ones_like(x[:1])])
-            ridge = 1e-4 * x.square().mean() * x.shape[1] * torch.eye(len(x)).to(x)
-            solved = torch.linalg.solve(x @ x.T + ridge, x @ y.T).T
-            conv = self.maps[name]
-            assert isinstance(conv, nn.Conv2d)
-            assert conv.bias is not None
-            conv.weight.copy_(solved[:, :-1, None, None])
-            conv.bias.copy_(solved[:, -1])
+            metric = self._map(name).flatten(1).double()
+            metric = metric.T @ metric
+            floor = 1e-6 * metric.diagonal().mean() * torch.eye(len(metric)).to(metric)
+            roots[name] = torch.linalg.cholesky(metric + floor).float()
+        return roots
+
+    def _map(self, name: str) -> Tensor:
+        return self.get_parameter(f"maps.{name}.weight")
 
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         terms = self._terms(batch.photos, torch.Generator().manual_seed(self.global_step))
@@ -320,7 +336,8 @@ class Distillation(pl.LightningModule):
         neighbour = (torch.arange(len(images)) ^ 1).clamp(max=len(images) - 1)
         weights = dict.fromkeys(self.names, 1.0)
         sides = []
-        for features in (self.student(images, self.names), self.teacher(images)):
+        mapped = {n: self.maps[n](f) for n, f in self.student(images, self.names).items()}
+        for features in (mapped, self.teacher(images)):
             grams = {name: gram_matrix(f.detach()[-1:]) for name, f in features.items()}
             contents = {name: f.detach()[neighbour] for name, f in features.items()}
             gradient = loss_gradient(images, features, grams, contents, weights, weights)
@@ -359,11 +376,11 @@ class Distillation(pl.LightningModule):
                 sizes = wished.square().mean((1, 2, 3))
                 terms["response"] = terms["response"] + (errors / (sizes + 1e-6)).mean()
             if "gram" in wanted:
-                grams = gram_matrix(slim[name][:count]), gram_matrix(target[:count])
+                grams = gram_matrix(mapped[:count]), gram_matrix(target[:count])
                 terms["gram"] = terms["gram"] + log_ratio(*map(distances, grams))
             if "content" in wanted:
                 terms["content"] = terms["content"] + log_ratio(
-                    distances(slim[name][:count]), distances(target[:count])
+                    distances(mapped[:count]), distances(target[:count])
                 )
         return {name: term / len(self.names) for name, term in terms.items()}
 

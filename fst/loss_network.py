@@ -22,9 +22,13 @@ class LossNetwork(nn.Module):
 
     ``convolutions`` are (block, weight, bias) in order; a layer's name is ``relu{block}_{index}``,
     as in Simonyan and Zisserman 2014. The weights are held as non-persistent buffers: they follow
-    ``.to(device)``, take no gradient, and never enter a checkpoint. ``factors`` says, of a
-    network that stands for another, by term and layer, how many times its terms are too small;
-    the terms are style and content, and relative_style and relative_content.
+    ``.to(device)``, take no gradient, and never enter a checkpoint.
+
+    A network that stands for another may say how its losses become the other's. ``roots`` are lower
+    triangular (C, C) by layer: features are multiplied by the transpose, after which their lengths
+    and products are those of the other's features as far as a linear map can tell. ``factors``
+    say, by term and layer, how many times its terms are still too small; the terms are style and
+    content, and relative_style and relative_content.
     """
 
     mean: Tensor
@@ -40,6 +44,7 @@ class LossNetwork(nn.Module):
         description: str,
         licence: str | None = None,
         factors: Mapping[str, Mapping[str, float]] | None = None,
+        roots: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.licence = licence
@@ -62,6 +67,7 @@ class LossNetwork(nn.Module):
             self.layers.append(name)
             self.register_buffer(f"{name}_weight", weight.float(), persistent=False)
             self.register_buffer(f"{name}_bias", bias.float(), persistent=False)
+        self.set_roots(roots or {})
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -69,6 +75,23 @@ class LossNetwork(nn.Module):
         """(block, weight, bias) in order: what a network is built from."""
         weights = [(self._weight(name), self._bias(name)) for name in self.layers]
         return [(int(n[4]), *wb) for n, wb in zip(self.layers, weights, strict=True)]
+
+    def set_roots(self, roots: Mapping[str, Tensor]) -> None:
+        """From now on, features of these layers come multiplied by their roots' transposes."""
+        self.require(roots)
+        self.roots = list(roots)
+        for name, root in roots.items():
+            channels = len(self._bias(name))
+            if root.shape != (channels, channels):
+                raise FstError(
+                    f"{self.description}: the root of {name} is {tuple(root.shape)}, but the layer "
+                    f"has {channels} channels; the file does not fit together"
+                )
+            self.register_buffer(f"{name}_root", root.float(), persistent=False)
+
+    def root(self, name: str) -> Tensor:
+        """The (C, C) root of a layer that is among ``roots``."""
+        return self.get_buffer(f"{name}_root")
 
     def factor(self, term: str, name: str) -> float:
         """By what to multiply a term at a layer for the size it has in the network stood for."""
@@ -85,7 +108,8 @@ class LossNetwork(nn.Module):
                 )
 
     def forward(self, image: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """image (B, 3, H, W), RGB in [0, 1] -> {name: features (B, C, h, w)}, after the ReLU.
+        """image (B, 3, H, W), RGB in [0, 1] -> {name: features (B, C, h, w)}, after the ReLU
+        and the root.
 
         Computes no further than the deepest name asked for. Differentiable in the image.
         """
@@ -106,6 +130,8 @@ class LossNetwork(nn.Module):
             x = F.relu(self._normalized(name, x))
             if name in wanted:
                 features[name] = x
+                if name in self.roots:
+                    features[name] = F.conv2d(x, self.root(name).T[..., None, None])
         return features
 
     def fingerprint(self) -> str:

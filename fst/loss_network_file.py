@@ -6,6 +6,7 @@ Only this file knows torchvision's numbering of the layers and what its weights 
 from __future__ import annotations
 
 import json
+import math
 import re
 import urllib.error
 from collections.abc import Iterable, Mapping
@@ -85,13 +86,28 @@ def vgg_state(network: LossNetwork) -> dict[str, Tensor]:
     return state
 
 
+def pack_root(root: Tensor) -> Tensor:
+    """A lower triangular (C, C) -> its C * (C + 1) / 2 values that are not 0 by shape."""
+    return root[tuple(torch.tril_indices(*root.shape))]
+
+
+def unpack_root(packed: Tensor) -> Tensor:
+    """What ``pack_root`` was given."""
+    channels = math.isqrt(2 * len(packed))
+    root = torch.zeros(channels, channels)
+    root[tuple(torch.tril_indices(channels, channels))] = packed.float()
+    return root
+
+
 def save_loss_network(path: Path, network: LossNetwork, *, half: bool, **about: str) -> None:
     """Write a network as a ``.safetensors`` that ``load_loss_network`` reads, whole or not at all.
 
     ``about`` goes into the metadata beside mean, standard deviation and padding mode.
     """
     dtype = torch.float16 if half else torch.float32
-    tensors = {key: tensor.to(dtype).contiguous() for key, tensor in vgg_state(network).items()}
+    state = vgg_state(network)
+    state |= {f"root.{name}": pack_root(network.root(name).cpu()) for name in network.roots}
+    tensors = {key: tensor.to(dtype).contiguous() for key, tensor in state.items()}
     for key, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise FstError(f"{path} is not written: {key} holds NaN or infinity")
@@ -138,8 +154,9 @@ def load_loss_network(
         source, description = path.name, path.name if file is not None else f"{name} (shipped)"
         licence = metadata.get("licence") or metadata.get("source")
         factors = _factors(metadata.get("factors", "{}"), path)
+        roots = _roots(state, path)
     else:
-        factors = {}
+        factors, roots = {}, {}
         known = ", ".join([*shipped, *(f"{n} {w}" for n, w in TORCHVISION)])
         if (name, weights) not in TORCHVISION:
             raise FstError(
@@ -157,15 +174,27 @@ def load_loss_network(
         raise FstError(
             f"mean {mean} and std {std} of {description} must be three numbers each, std above 0"
         )
+    convolutions = parse_vgg(state, source)
     return LossNetwork(
-        convolutions=parse_vgg(state, source),
+        convolutions=convolutions,
         mean=mean,
         std=std,
         padding_mode=padding_mode,
         description=description,
         licence=licence,
         factors=factors,
+        roots=roots,
     )
+
+
+def _roots(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Stored under ``root.LAYER``; whether they fit the layers is for the network to see."""
+    packed = {key.removeprefix("root."): v for key, v in state.items() if key.startswith("root.")}
+    for name, values in packed.items():
+        channels = math.isqrt(2 * values.numel())
+        if 2 * values.numel() != channels * (channels + 1) or not values.isfinite().all():
+            raise FstError(f"{path}: root.{name} is no triangle of numbers; the file is damaged")
+    return {name: unpack_root(values) for name, values in packed.items()}
 
 
 def _factors(text: str, path: Path) -> dict[str, dict[str, float]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from fst.cli import main
 from fst.distillation import (
@@ -193,11 +194,47 @@ def test_maps_solved_by_least_squares_leave_no_error_where_there_is_none(tiny_vg
     images = torch.rand(4, 3, 32, 32)
     student.settle(images)
     student.eval()
-    module.solve_maps(images)
+    module.solve_maps([images[:2], images[2:]])
     assert module.gradient_cosine(images).item() == pytest.approx(1, abs=0.1)
     mapped = module.maps["relu2_1"](student(images, ["relu2_1"])["relu2_1"])
     wanted = teacher(images)["relu2_1"]
     assert (mapped - wanted).square().mean() < 1e-3 * wanted.var()
+
+
+def test_roots_give_the_losses_of_the_mapped_features(tiny_vgg: Path, tmp_path: Path) -> None:
+    network = load_loss_network(name="file", file=tiny_vgg)
+    teacher = Teacher([TeacherPart(network, {"relu2_1": "relu2_1"}, {}, 1.0)])
+    student = make_student().eval()
+    student.fold()
+    module = Distillation(
+        student=student, teacher=teacher, learning_rate=1e-3, weights={"features": 1}
+    )
+    one, other = torch.rand(2, 3, 32, 32).split(1)
+    with torch.no_grad():
+        mapped = [module.maps["relu2_1"](student(x, ["relu2_1"])["relu2_1"]) for x in (one, other)]
+    student.set_roots(module.roots())
+    save_loss_network(tmp_path / "s.safetensors", student, half=False)
+    loaded = load_loss_network(name="file", file=tmp_path / "s.safetensors")
+    slim = [loaded(x, ["relu2_1"])["relu2_1"] for x in (one, other)]
+    ratio = mapped[0].shape[1] / slim[0].shape[1]
+    content = [(a - b).square().mean().item() for a, b in (slim, mapped)]
+    assert content[0] == pytest.approx(content[1] * ratio, rel=1e-3)
+    grams = [[gram_matrix(f) for f in pair] for pair in (slim, mapped)]
+    style = [(a - b).square().mean().item() for a, b in grams]
+    assert style[0] == pytest.approx(style[1] * ratio**4, rel=1e-3)
+
+
+def test_a_root_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
+    student = make_student().eval()
+    with pytest.raises(FstError, match=r"relu2_1 is \(3, 3\), but the layer has 5 channels"):
+        student.set_roots({"relu2_1": torch.eye(3)})
+    with pytest.raises(FstError, match="relu5_1"):
+        student.set_roots({"relu5_1": torch.eye(3)})
+    state = {**vgg_state(student), "root.relu2_1": torch.ones(14)}
+    about = {"mean": "0,0,0", "std": "1,1,1"}
+    (tmp_path / "s.safetensors").write_bytes(save({k: v.clone() for k, v in state.items()}, about))
+    with pytest.raises(FstError, match="no triangle of numbers"):
+        load_loss_network(name="file", file=tmp_path / "s.safetensors")
 
 
 def test_every_second_photo_is_disturbed_and_the_same_way_each_time() -> None:

@@ -60,7 +60,7 @@ def distill(config: DictConfig) -> Path:
         learning_rate=config.learning_rate,
         weights=plain(config.weights),
     )
-    module.solve_maps(batches[0])
+    module.solve_maps(batches[:1])
     inputs = {
         "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
         "teacher": fingerprint(*teacher.fingerprints),
@@ -82,7 +82,10 @@ def distill(config: DictConfig) -> Path:
         fit(trainer, module, data, run.checkpoint if resuming else None)
         if trainer.is_global_zero:
             student.eval().fold()
-            student.factors = level(student, teacher, map(disturbed, batches))
+            pictures = [disturbed(batch) for batch in batches]
+            module.solve_maps(pictures)
+            student.set_roots(module.roots())
+            student.factors = level(student, teacher, pictures)
             about = {"teacher": names, "steps": str(trainer.global_step)}
             about["photos"] = f"{len(data.train_paths)}: {config.data.description or 'not said'}"
             about["licence"] = f"distilled from: {'; '.join(teacher.licences)}"
@@ -112,6 +115,7 @@ def build_student(config: DictConfig, images: Tensor) -> Student:
     if config.on_from is None:
         return Student(widths=config.widths)
     network = load_loss_network(name="file", file=config.on_from)
+    network.set_roots({})  # they are found anew at the end
     student = Student(widths=config.widths, on_from=network)
     with torch.no_grad():
         layers = [*config.teacher.layers, *config.teacher2.layers]
