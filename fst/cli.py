@@ -15,6 +15,7 @@ from fst.errors import FstError
 
 VERBS = {
     "train": "fit a net to one painting and a folder of photos (Hydra overrides: key=value)",
+    "optimize": "stylize one photo by optimization, slowly, without a trained style (Hydra)",
     "distill": "a slim loss network from a big one (Hydra overrides)",
     "stylize": "stylize photos in one pass each",
     "export": "write a style as one graph: .pt2 or .onnx",
@@ -22,7 +23,7 @@ VERBS = {
     "list": "the styles at hand",
     "info": "a style's card",
 }
-HYDRA_VERBS = {"train", "distill"}
+HYDRA_VERBS = {"train", "distill", "optimize"}
 VERB_VARIABLE = "FST_VERB"
 # values that are paths or free text: Hydra's grammar would trip over spaces, quotes, commas ...
 QUOTED_KEYS = {
@@ -40,6 +41,8 @@ QUOTED_KEYS = {
     "loss_network.file",
     "loss_network.licence",
     "run_dir",
+    "content",
+    "start",
     "on_from",
     "teacher.file",
     "teacher2.file",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
@@ -11,18 +12,21 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
 
 from fst.callbacks import Previews, Progress, SkippedPhotos
 from fst.checkpointing import LastCheckpoint, StopOnNaN, StopOnSignal
-from fst.data import PhotoData
+from fst.data import PhotoData, collate
 from fst.errors import FstError
 from fst.image import resize_shorter, to_image, to_tensor
+from fst.loss_network import LossNetwork
 from fst.loss_network_file import load_loss_network
 from fst.memory import keep_freed_memory
 from fst.painting import Painting, load_painting
 from fst.perceptual_loss import PerceptualLoss
 from fst.run_folder import RunFolder, machine
 from fst.settings import plain
+from fst.strength import PROBES, calibrate
 from fst.style_file import Card
 
 CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
@@ -42,21 +46,42 @@ def build_painting(config: DictConfig) -> Painting:
     return load_painting(**{key: config.style[key] for key in keys})
 
 
-def build_loss(config: DictConfig, painting: Painting) -> PerceptualLoss:
-    """The configured loss against a painting; the style's weights multiply the loss's."""
+def build_network(config: DictConfig) -> LossNetwork:
+    """The configured loss network."""
     options = {key: v for key, v in plain(config.loss_network).items() if key not in CARD_ONLY}
-    network = load_loss_network(**options)
-    weights = config.style.weights
-    return PerceptualLoss(
-        network=network,
-        style_image=painting.image,
-        content_layers=config.loss.content_layers,
-        style_layers=config.loss.style_layers,
-        content_weight=config.loss.content_weight * weights.content,
-        style_weight=config.loss.style_weight * weights.style,
-        tv_weight=config.loss.tv_weight * weights.tv,
-        relative=config.loss.relative,
+    return load_loss_network(**options)
+
+
+def build_loss(
+    config: DictConfig, painting: Painting, network: LossNetwork, photos: Callable[[], Tensor]
+) -> PerceptualLoss:
+    """The configured loss against a painting; the style's weights multiply the loss's.
+
+    A calibrated loss solves for its weights on ``photos()`` (B, 3, H, W), RGB in [0, 1].
+    """
+    options = plain(config.loss)
+    calibrated, weights = options.pop("calibrated"), config.style.weights
+    loss = PerceptualLoss(network=network, style_image=painting.image, **options)
+    strength = config.style.strength
+    if calibrated:
+        solved = calibrate(loss, photos(), strength=strength, tv=loss.tv_weight)
+        base = (solved.content_weight, solved.style_weight, solved.tv_weight)
+    elif strength != 0.5:
+        raise FstError(
+            f"style.strength={strength} needs loss=calibrated; other losses take a weight: "
+            "style.weights.style=2"
+        )
+    else:
+        base = (loss.content_weight, loss.style_weight, loss.tv_weight)
+    return loss.reweighted(
+        content=base[0] * weights.content, style=base[1] * weights.style, tv=base[2] * weights.tv
     )
+
+
+def calibration_photos(data: PhotoData) -> Tensor:
+    """The first training crops (B, 3, size, size), RGB in [0, 1]."""
+    photos = data.train_set()
+    return collate([photos[k] for k in range(PROBES)]).photos
 
 
 def build_previews(

@@ -5,6 +5,7 @@ Pure functions first, then one module that composes them: ``loss(stylized, conte
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from fst.errors import FstError
 from fst.loss_network import LossNetwork
+
+CONTENT_DISTANCES = ("mse", "cosine")
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -46,7 +49,7 @@ class Losses(NamedTuple):
     """The weighted terms of one evaluation; their sum is what is minimized."""
 
     content: Tensor
-    style: Tensor
+    style: Tensor  # the term of the channel means included, if there is one
     total_variation: Tensor
     style_by_layer: dict[str, Tensor]  # weighted; they sum to ``style``
 
@@ -72,6 +75,13 @@ class PerceptualLoss(nn.Module):
     the mean square of the painting's Gram matrix and each layer's content term by the variance of
     the photo's features, so that a term of 1 means "nothing in common yet" for any network.
 
+    Two variations, off by default: ``content_distance="cosine"`` takes, in place of the mean
+    square, 1 - the cosine of the features at each position, which leaves contrast free and has
+    no units; ``mean_weight`` adds to each style term that many times the mean squared
+    difference of the channels' means (first moments, which the Gram matrix only holds mixed with
+    the second; Li et al. 2017, *Demystifying neural style transfer*, section 4.2), over the
+    painting's mean square if ``relative``.
+
     A network that stands for another has ``factors`` that give each term the other's mean size.
     Layers with a weight of 0 are not computed. The painting's Gram
     matrices are computed once, here, from ``style_image`` (1, 3, H, W) in [0, 1].
@@ -88,8 +98,17 @@ class PerceptualLoss(nn.Module):
         style_weight: float,
         tv_weight: float,
         relative: bool,
+        content_distance: str = "mse",
+        mean_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        if content_distance not in CONTENT_DISTANCES:
+            raise FstError(
+                f"loss.content_distance '{content_distance}' is unknown; "
+                f"use one of {', '.join(CONTENT_DISTANCES)}"
+            )
+        self.content_distance = content_distance
+        self.mean_weight = float(mean_weight)
         self.network = network
         self.content_layers = {k: float(v) for k, v in content_layers.items() if v}
         self.style_layers = {k: float(v) for k, v in style_layers.items() if v}
@@ -111,25 +130,37 @@ class PerceptualLoss(nn.Module):
                 gram = gram_matrix(features[name])
                 self.register_buffer(f"gram_{name}", gram, persistent=False)
                 self.register_buffer(f"gram_power_{name}", gram.square().mean(), persistent=False)
+                mean = features[name].mean((2, 3))
+                self.register_buffer(f"mean_{name}", mean, persistent=False)
 
     def forward(self, stylized: Tensor, content: Tensor) -> Losses:
         """stylized, content (B, 3, H, W), RGB in [0, 1] -> the weighted terms, differentiable
         with respect to ``stylized`` only."""
-        with torch.no_grad():
-            target = self.network(content, self.content_layers)
+        return self.compare(stylized, self.content_target(content))
+
+    @torch.no_grad()
+    def content_target(self, content: Tensor) -> dict[str, Tensor]:
+        """content (B, 3, H, W), RGB in [0, 1] -> its features, as ``compare`` needs them."""
+        return self.network(content, self.content_layers)
+
+    def reweighted(self, *, content: float, style: float, tv: float) -> PerceptualLoss:
+        """The same loss with other weights of its three terms."""
+        other = copy.copy(self)  # buffers and network are shared
+        other.content_weight, other.style_weight, other.tv_weight = content, style, tv
+        return other
+
+    def compare(self, stylized: Tensor, target: Mapping[str, Tensor]) -> Losses:
+        """The terms of ``forward``, for who compares many pictures with one photo."""
         features = self.network(stylized, {**self.content_layers, **self.style_layers})
         zero = stylized.new_zeros((), dtype=torch.promote_types(stylized.dtype, torch.float32))
 
         content_loss = zero
         for name, weight in self.content_layers.items():
-            term = self._content_term(features[name], target[name])
-            content_loss = content_loss + weight * term * self._factor("content", name)
+            term = weight * self._content_term(name, features[name], target[name])
+            content_loss = content_loss + term
         by_layer: dict[str, Tensor] = {}
         for name, weight in self.style_layers.items():
-            term = (gram_matrix(features[name]) - self.get_buffer(f"gram_{name}")).square().mean()
-            if self.relative:
-                term = term / self.get_buffer(f"gram_power_{name}")
-            term = term * self._factor("style", name)
+            term = self._style_term(name, features[name])
             by_layer[name] = self.style_weight * weight * term
         return Losses(
             content=self.content_weight * content_loss,
@@ -143,12 +174,32 @@ class PerceptualLoss(nn.Module):
     def _factor(self, term: str, name: str) -> float:
         return self.network.factor(f"relative_{term}" if self.relative else term, name)
 
-    def _content_term(self, features: Tensor, target: Tensor) -> Tensor:
+    def _style_term(self, name: str, features: Tensor) -> Tensor:
+        term = (gram_matrix(features) - self.get_buffer(f"gram_{name}")).square().mean()
+        if self.relative:
+            term = term / self.get_buffer(f"gram_power_{name}")
+        term = term * self._factor("style", name)
+        if self.mean_weight:
+            wanted = self.get_buffer(f"mean_{name}")
+            means = (features.to(wanted.dtype).mean((2, 3)) - wanted).square().mean()
+            if self.relative:
+                means = means / (wanted.square().mean() + 1e-12)
+            term = term + self.mean_weight * means
+        return term
+
+    def _content_term(self, name: str, features: Tensor, target: Tensor) -> Tensor:
         if features.dtype in (torch.float16, torch.bfloat16):
             features, target = features.float(), target.float()
+        if self.content_distance == "cosine":
+            # the floor keeps the gradient finite where there are no features
+            floor = 1e-3 * target.square().sum(1, keepdim=True).mean((2, 3), keepdim=True) + 1e-12
+            product = (features * target).sum(1, keepdim=True) + floor
+            lengths = [f.square().sum(1, keepdim=True) + floor for f in (features, target)]
+            return (1 - product * (lengths[0] * lengths[1]).rsqrt()).mean()
+        factor = self._factor("content", name)
         if not self.relative:
-            return F.mse_loss(features, target)
+            return F.mse_loss(features, target) * factor
         # one variance a photo and layer; a constant photo has none, hence the floor
         variance = target.var(dim=(2, 3), keepdim=True).mean(dim=1, keepdim=True)
         floor = 1e-3 * target.square().mean(dim=(1, 2, 3), keepdim=True)
-        return ((features - target).square() / (variance + floor + 1e-12)).mean()
+        return ((features - target).square() / (variance + floor + 1e-12)).mean() * factor

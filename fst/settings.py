@@ -42,11 +42,14 @@ LEAST: dict[str, float] = {
     "trainer.max_steps": 1,
     "trainer.log_every_n_steps": 1,
     "trainer.accumulate_grad_batches": 1,
+    "iterations": 0,
+    "history": 1,
 }
 NUMBERS = (
     *("style.weights.content", "style.weights.style", "style.weights.tv"),
     *("loss.content_weight", "loss.style_weight", "loss.tv_weight"),
     *("optimizer.learning_rate", "learning_rate", "net.output_gain"),
+    *("style.strength", "loss.mean_weight"),
 )
 
 
@@ -66,7 +69,8 @@ def check_settings(config: DictConfig) -> None:
                 raise FstError(f"loss.{group}.{name}: a layer's name is like relu2_2")
             if not isinstance(weight, int | float) or weight < 0:
                 raise FstError(f"loss.{group}.{name}={weight} must be a number of 0 or more")
-    low, high = (*config.data.crop_scale, None, None)[:2]
+    crop_scale = OmegaConf.select(config, "data.crop_scale", default=[1, 1])
+    low, high = (*crop_scale, None, None)[:2]
     if not (
         isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high <= 1
     ):

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from fst import FstError, Stylizer
 from fst.cli import prepare_overrides
-from fst.experiment import build_loss, build_painting
+from fst.experiment import build_loss, build_network, build_painting
 from fst.image import Picture, contact_sheet, read_picture, save_picture, to_image, to_tensor
 from fst.paths import configs_dir
 from fst.perceptual_loss import Losses, PerceptualLoss
@@ -39,7 +39,7 @@ STYLES = ("great_wave", "starry_night", "the_scream")
 SIZE = 256  # pixels, shorter side of the pictures that are compared
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # share of the stylized picture in a mix with the photo
 # the laptop's loss as far as the teacher goes; total variation stays on
-LOSS = ["experiment=laptop", "loss.style_layers.relu4_3=0", "loss.tv_weight=2e-8"]
+LOSS = ["experiment=laptop", "loss=relative", "loss.style_layers.relu4_3=0", "loss.tv_weight=2e-8"]
 
 
 def main() -> None:
@@ -89,7 +89,8 @@ def compose(style: str, paintings: Path, network: Path | None) -> DictConfig:
 def losses(asked: argparse.Namespace, networks: dict[str, Any], style: str) -> list[PerceptualLoss]:
     """[the teacher's, the lite] loss of a style."""
     configs = [compose(style, asked.paintings, networks[name]) for name in ("teacher", "lite")]
-    return [build_loss(config, build_painting(config)) for config in configs]
+    painting = build_painting(configs[0])
+    return [build_loss(c, painting, build_network(c), lambda: painting.image) for c in configs]
 
 
 def gradients(

@@ -12,9 +12,10 @@ from fst.paths import configs_dir
 PACKAGE = Path(fst.__file__).parent
 FLOORS = [
     {"errors", "console", "memory"},
-    {"image", "paths", "paint", "transformer_net"},
+    {"image", "paths", "image_optimizer", "paint", "transformer_net"},
     {"loss_network", "settings", "style_file", "photo_files", "painting", "run_folder"},
     {"loss_network_file", "perceptual_loss", "data", "stylizer", "graph_file"},
+    {"strength"},
     {"lightning_module", "distillation", "checkpointing"},
     {"callbacks"},
     {"experiment"},

@@ -26,9 +26,11 @@ from fst.experiment import (
     build_card,
     build_data,
     build_loss,
+    build_network,
     build_painting,
     build_previews,
     build_trainer,
+    calibration_photos,
     fit,
     log_hyperparameters,
 )
@@ -62,7 +64,8 @@ def train(config: DictConfig) -> Path:
     painting = build_painting(config)
     config.style.name = name = config.style.name or painting.name
     data = build_data(config)
-    loss = build_loss(config, painting)
+    network = build_network(config)
+    loss = build_loss(config, painting, network, lambda: calibration_photos(data))
     pl.seed_everything(config.seed, verbose=False)
     net = TransformerNet(**config.net)
     module = FastStyleTransfer(net=net, loss=loss, compile=config.compile, **config.optimizer)
@@ -81,6 +84,11 @@ def train(config: DictConfig) -> Path:
     say(f"painting       {painting.source} ({config.style.title or name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"loss network   {loss.network.description}")
+    if config.loss.calibrated:
+        say(
+            f"strength       {config.style.strength}: style {loss.style_weight:.3g}, total "
+            f"variation {loss.tv_weight:.3g} beside content {loss.content_weight:.3g}"
+        )
     say(f"run folder     {run.path}" + (" (going on with it)" if resuming else ""))
     trainer = build_trainer(config, run, data, build_previews(config, run, data, painting))
     with run.locked() if first_process() else nullcontext():

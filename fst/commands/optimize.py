@@ -1,0 +1,216 @@
+"""fst optimize content=PHOTO style.image=PAINTING: the picture itself is optimized, no net.
+
+fst optimize content=photo.jpg style.image=painting.jpg
+fst optimize content=photo.jpg style=great_wave style.root=paintings/ size=[128,256,512]
+fst optimize content=photo.jpg style.image=painting.jpg recipe=gatys
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, ListConfig
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from fst.console import say
+from fst.errors import FstError
+from fst.experiment import build_loss, build_network, build_painting
+from fst.image import Picture, read_picture, save_picture, to_image, to_tensor
+from fst.image_optimizer import Iterate, optimize
+from fst.loss_network import LossNetwork
+from fst.perceptual_loss import Losses, PerceptualLoss
+from fst.run_folder import RunFolder, fingerprint, open_run
+from fst.settings import check_settings, plain, run_hydra
+from fst.stylizer import choose_device
+
+COLUMNS = (
+    *("size", "iteration", "evaluations", "seconds"),
+    *("total", "content", "style", "total_variation", "undone"),
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """``argv`` are Hydra overrides and flags, as after ``fst optimize`` on a command line."""
+    run_hydra("optimize", run_optimize, sys.argv[1:] if argv is None else argv)
+
+
+def run_optimize(config: DictConfig) -> Path:
+    """Optimize one picture as the config says; returns the path of the result.
+
+    Stopped by Ctrl-C, it keeps the best picture so far.
+    """
+    check_settings(config)
+    sizes = check_sizes(config.size)
+    content = read_picture(Path(config.content).expanduser())
+    painting = build_painting(config)
+    config.style.name = name = config.style.name or painting.name
+    network = build_network(config).to(choose_device(config.device))
+    if config.run_dir is None:
+        config.run_dir = f"runs/optimize/{Path(config.content).stem}_{name}"
+    settings = plain(config)
+    inputs = {
+        "content": fingerprint(to_tensor(content.rgb).numpy().tobytes()),
+        "painting": fingerprint(painting.image.numpy().tobytes()),
+        "loss network": network.fingerprint(),
+    }
+    folder = Path(config.run_dir).expanduser()
+    run, _ = open_run(folder, settings, inputs, resume="false")
+    config.run_dir = settings["run_dir"] = str(run.path)
+    say(f"painting       {painting.source} ({config.style.title or name})")
+    say(f"loss network   {network.description}")
+    say(f"run folder     {run.path}")
+    with run.locked():
+        run.write_about("optimize", settings, inputs)
+        log = Log(run, every=config.previews.every)
+        target = run.path / f"{Path(config.content).stem}_{name}.png"
+        picture = start_picture(config, content, sizes[0])
+        try:
+            for size in sizes:
+                picture = at_size(config, network, content, size, sizes[-1], picture, log)
+                save_picture(target, Picture(rgb=to_image(picture)), quality=95)
+        except KeyboardInterrupt:
+            if log.best is not None:
+                save_picture(target, Picture(rgb=to_image(log.best.image)), quality=95)
+                say(f"stopped        the best picture so far is kept: {target}")
+            raise
+        finally:
+            log.close()
+    say(f"picture        {target}")
+    say(f"objective      {run.path / 'objective.csv'}")
+    say(f'curves         tensorboard --logdir "{run.path.parent}"')
+    return target
+
+
+def check_sizes(size: Any) -> list[int]:
+    """One or several sizes as a list; ``FstError`` for what is no size of 16 pixels or more."""
+    sizes = list(size) if isinstance(size, ListConfig | list) else [size]
+    if not sizes or not all(isinstance(s, int) and s >= 16 for s in sizes):
+        raise FstError(f"size={size} must be whole numbers of 16 or more, as 256 or [128,256]")
+    return sizes
+
+
+def start_picture(config: DictConfig, content: Picture, size: int) -> Tensor:
+    """What is optimized first, (1, 3, H, W) with the size of the photo."""
+    photo = to_tensor(content.resized(size).rgb)
+    if config.start == "content":
+        return photo
+    if config.start == "noise":
+        return torch.rand(photo.shape, generator=torch.Generator().manual_seed(config.seed))
+    path = Path(config.start).expanduser()
+    if not path.exists():
+        raise FstError(f"start={config.start} is neither content nor noise nor a picture's path")
+    return resized(to_tensor(read_picture(path).rgb), photo)
+
+
+def resized(picture: Tensor, like: Tensor) -> Tensor:
+    """picture (1, 3, h, w) at the height and width of ``like``."""
+    if picture.shape[-2:] == like.shape[-2:]:
+        return picture
+    return torch.nn.functional.interpolate(
+        picture, size=like.shape[-2:], mode="bilinear", align_corners=False, antialias=True
+    ).clamp(0, 1)
+
+
+def at_size(
+    config: DictConfig,
+    network: LossNetwork,
+    content: Picture,
+    size: int,
+    last: int,
+    picture: Tensor,
+    log: Log,
+) -> Tensor:
+    """Optimize at one size; the painting shrinks in proportion, so that strokes keep theirs."""
+    photo = to_tensor(content.resized(size).rgb)
+    smaller = config.copy()
+    smaller.style.size = max(round(config.style.size * size / last), 1)
+    device = network.mean.device
+    painting = build_painting(smaller)
+    painting = type(painting)(painting.name, painting.source, painting.image.to(device))
+    photo = photo.to(device)
+    loss = build_loss(smaller, painting, network, lambda: photo)
+    target = loss.content_target(photo)
+    terms: dict[float, Losses] = {}
+
+    def objective(image: Tensor) -> Tensor:
+        losses = loss.compare(image, target)
+        terms[float(losses.total.detach())] = losses
+        return losses.total
+
+    reached = resized(picture, photo)
+    log.start(size, loss)
+    for iterate in optimize(
+        objective,
+        reached.to(device),
+        method=config.method,
+        history=config.history,
+        learning_rate=config.learning_rate,
+        clip_gradient=config.clip_gradient,
+    ):
+        if iterate.value not in terms:  # an earlier picture, gone back to
+            objective(iterate.image)
+        log.add(iterate, terms[iterate.value], last=iterate.number >= config.iterations)
+        terms.clear()
+        if iterate.number >= config.iterations:
+            break
+    assert log.best is not None
+    return log.best.image.cpu()
+
+
+class Log:
+    """The objective by iteration: as CSV, in TensorBoard, on the terminal, and as previews."""
+
+    def __init__(self, run: RunFolder, *, every: int) -> None:
+        self.run, self.every = run, every
+        self.writer = SummaryWriter(str(run.path))
+        self.file = open(run.path / "objective.csv", "w", newline="")  # noqa: SIM115
+        self.table = csv.writer(self.file)
+        self.table.writerow(COLUMNS)
+        self.started = time.monotonic()
+        self.total = 0
+        self.size = 0
+        self.best: Iterate | None = None
+
+    def start(self, size: int, loss: PerceptualLoss) -> None:
+        """A new size begins; its objective is another one."""
+        self.size, self.best = size, None
+        say(
+            f"size {size}       weights: content {loss.content_weight:.3g}, style "
+            f"{loss.style_weight:.3g}, total variation {loss.tv_weight:.3g}"
+        )
+
+    def add(self, iterate: Iterate, losses: Losses, *, last: bool) -> None:
+        """One iteration's values, and its picture now and then."""
+        if self.best is None or iterate.value < self.best.value:
+            self.best = iterate
+        named = {
+            "total": iterate.value,
+            "content": float(losses.content.detach()),
+            "style": float(losses.style.detach()),
+            "total_variation": float(losses.total_variation.detach()),
+        }
+        seconds = time.monotonic() - self.started
+        row = [self.size, iterate.number, iterate.evaluations, f"{seconds:.3f}"]
+        self.table.writerow([*row, *(f"{v:.6g}" for v in named.values()), iterate.undone])
+        self.file.flush()
+        for key, value in named.items():
+            self.writer.add_scalar(f"objective/{key}", value, self.total)
+        if iterate.number % self.every == 0 or last:
+            self.writer.add_image("picture", iterate.image[0], self.total)
+            path = self.run.previews / f"{self.size}px_{iterate.number:06d}.jpg"
+            save_picture(path, Picture(rgb=to_image(iterate.image)), quality=90)
+            undone = f"  {iterate.undone} steps undone" if iterate.undone else ""
+            values = "  ".join(f"{key} {value:.4g}" for key, value in named.items())
+            say(f"iteration {iterate.number:>4}  {values}  {seconds:.0f} s{undone}")
+        self.total += 1
+
+    def close(self) -> None:
+        """Everything is on disk afterwards."""
+        self.file.close()
+        self.writer.close()

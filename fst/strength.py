@@ -1,0 +1,123 @@
+"""Calibrated strength: one number in 0 .. 1 that means the same for every painting and network.
+
+Content and style pull against each other. How far style has won is the ratio of what content was
+lost to what style is left; a strength names that ratio, and the weight that leads to it is solved
+for: a few photos are stylized by optimization, the weight is corrected, until it does.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fst.errors import FstError
+from fst.image_optimizer import optimize
+from fst.perceptual_loss import PerceptualLoss
+
+RATIO_AT_HALF = 4.0  # content lost over style left at strength 0.5, chosen by eye
+SPREAD = 1.0  # natural logarithm of the ratio for each unit of the logit of the strength
+LEAST, MOST = 0.02, 0.98  # strengths beyond count as these
+FIRST_WEIGHT = 4.0  # of the style left, to start from
+ITERATIONS, ROUNDS, TOLERANCE = 25, 6, 0.05  # of L-BFGS; of corrections; of the ratio's logarithm
+PROBES, PROBE_SIDE = 4, 128  # crops; pixels
+
+
+class Calibration(NamedTuple):
+    """Weights of ``PerceptualLoss(relative=True)`` for a strength, and what they led to.
+
+    ``content_lost`` is the content term, ``style_left`` the style term over that of the photos,
+    both means over the probes after a short optimization.
+    """
+
+    content_weight: float
+    style_weight: float
+    tv_weight: float
+    content_lost: float
+    style_left: float
+
+
+def ratio(strength: float) -> float:
+    """Content lost over style left that a strength in 0 .. 1 stands for; it rises with it."""
+    if not 0 <= strength <= 1:
+        raise FstError(f"style.strength={strength} is not in 0 .. 1")
+    strength = min(max(strength, LEAST), MOST)
+    return RATIO_AT_HALF * math.exp(SPREAD * math.log(strength / (1 - strength)))
+
+
+def probes(photos: Tensor) -> Tensor:
+    """photos (B, 3, H, W) -> up to ``PROBES`` crops of them, no larger than ``PROBE_SIDE``."""
+    height, width = photos.shape[-2:]
+    side = min(PROBE_SIDE, height, width)
+    tops, lefts = [0, height - side], [0, width - side]
+    corners = [(t, le) for t in dict.fromkeys(tops) for le in dict.fromkeys(lefts)]
+    if len(photos) >= PROBES:
+        corners = [((height - side) // 2, (width - side) // 2)]
+    crops = [photos[..., t : t + side, le : le + side] for t, le in corners]
+    return torch.cat(crops)[:PROBES]
+
+
+def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: float) -> Calibration:
+    """The weights under which the optimum of ``loss`` has the ratio of ``strength``.
+
+    photos (B, 3, H, W), RGB in [0, 1], at the size they will be stylized at; ``loss`` is relative,
+    its own weights are not looked at. ``tv`` is the weight of total variation over that of the
+    photos. Deterministic.
+    Raises ``FstError`` for a strength outside 0 .. 1.
+    """
+    wanted = math.log(ratio(strength))
+    pixels = photos.shape[-2] * photos.shape[-1]
+    photos = probes(photos)
+    bare = loss.reweighted(content=1.0, style=1.0, tv=1.0)
+    with torch.no_grad():
+        target = bare.content_target(photos)
+        before = bare.compare(photos, target)
+    style_before = float(before.style)
+    own = max(float(before.total_variation), 1e-12)
+
+    def solve(weight: float, start: Tensor) -> tuple[Tensor, float, float]:
+        def objective(image: Tensor) -> Tensor:
+            terms = bare.compare(image, target)
+            smooth = tv * terms.total_variation / own
+            return terms.content + weight / style_before * terms.style + smooth
+
+        image = start
+        for iterate in optimize(objective, start, method="lbfgs"):
+            image = iterate.image
+            if iterate.number == ITERATIONS:
+                break
+        with torch.no_grad():
+            terms = bare.compare(image, target)
+        return image, float(terms.content), float(terms.style) / style_before
+
+    log_weight, image = math.log(FIRST_WEIGHT), photos
+    tried: list[tuple[float, float]] = []
+    for _ in range(ROUNDS):
+        image, lost, left = solve(math.exp(log_weight), image)
+        reached = math.log(max(lost, 1e-6) / max(left, 1e-6))
+        tried.append((log_weight, reached))
+        if abs(reached - wanted) < TOLERANCE:
+            break
+        log_weight = _next(tried, wanted)
+    else:
+        log_weight = min(tried, key=lambda pair: abs(pair[1] - wanted))[0]
+    probed = photos.shape[-2] * photos.shape[-1]
+    return Calibration(
+        content_weight=1.0,
+        style_weight=math.exp(log_weight) / style_before,
+        tv_weight=tv / own * probed / pixels,  # total variation is a sum over pixels
+        content_lost=lost,
+        style_left=left,
+    )
+
+
+def _next(tried: list[tuple[float, float]], wanted: float) -> float:
+    """The next logarithm of the weight: by the secant, no more than a factor of 8 away."""
+    weight, reached = tried[-1]
+    slope = 1.0
+    if len(tried) > 1 and abs(weight - tried[-2][0]) > 1e-3:
+        slope = (reached - tried[-2][1]) / (weight - tried[-2][0])
+        slope = min(max(slope, 0.4), 3.0)
+    return weight + min(max((wanted - reached) / slope, -math.log(8)), math.log(8))
