@@ -15,6 +15,7 @@ from fst.errors import FstError
 
 VERBS = {
     "train": "fit a net to one painting and a folder of photos (Hydra overrides: key=value)",
+    "evaluate": "what a style's one pass is worth, in iterations of optimization (Hydra)",
     "optimize": "stylize one photo by optimization, slowly, without a trained style (Hydra)",
     "distill": "a slim loss network from a big one (Hydra overrides)",
     "stylize": "stylize photos in one pass each",
@@ -23,7 +24,7 @@ VERBS = {
     "list": "the styles at hand",
     "info": "a style's card",
 }
-HYDRA_VERBS = {"train", "distill", "optimize"}
+HYDRA_VERBS = {"train", "distill", "optimize", "evaluate"}
 VERB_VARIABLE = "FST_VERB"
 # values that are paths or free text: Hydra's grammar would trip over spaces, quotes, commas ...
 QUOTED_KEYS = {

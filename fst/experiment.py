@@ -176,6 +176,12 @@ def build_card(
             "style_size": config.style.size,
             "loss": plain(config.loss),
             "style_weights": plain(config.style.weights),
+            "strength": config.style.strength if config.loss.calibrated else None,
+            "weights": {
+                "content": loss.content_weight,
+                "style": loss.style_weight,
+                "tv": loss.tv_weight,
+            },
             "optimizer": plain(config.optimizer),
             "precision": config.trainer.precision,
             "seed": config.seed,

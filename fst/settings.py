@@ -43,6 +43,8 @@ LEAST: dict[str, float] = {
     "trainer.log_every_n_steps": 1,
     "trainer.accumulate_grad_batches": 1,
     "iterations": 0,
+    "photos": 1,
+    "limit": 1,
     "history": 1,
 }
 NUMBERS = (

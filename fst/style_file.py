@@ -42,6 +42,7 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)  # steps, size, weights, time, machine
     losses: dict[str, float] = field(default_factory=dict)  # final, on held-out photos
     export: dict[str, Any] = field(default_factory=dict)  # parity of exported graphs
+    evaluation: list[dict[str, Any]] = field(default_factory=list)  # by `fst evaluate`, if run
     fst_version: str = ""
     sha256: str = ""  # of the tensors, see tensors_sha256
     format_version: int = FORMAT_VERSION
@@ -74,8 +75,18 @@ def save_style(path: str | Path, net: TransformerNet, card: Card, *, half: bool)
     card.fst_version = fst.__version__
     card.format_version = FORMAT_VERSION
     card.sha256 = tensors_sha256(tensors)
+    _write(Path(path), tensors, card)
+
+
+def rewrite_card(path: str | Path, card: Card) -> None:
+    """Put another card into a style file and leave its tensors as they are."""
+    _, tensors = _read(Path(path), with_tensors=True)
+    _write(Path(path), tensors, card)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], card: Card) -> None:
     metadata = {"format": FORMAT, "card": json.dumps(asdict(card), ensure_ascii=False)}
-    write_whole(Path(path), save(tensors, metadata))
+    write_whole(path, save(tensors, metadata))
 
 
 def read_card(path: str | Path) -> Card:

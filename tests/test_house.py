@@ -12,10 +12,10 @@ from fst.paths import configs_dir
 PACKAGE = Path(fst.__file__).parent
 FLOORS = [
     {"errors", "console", "memory"},
-    {"image", "paths", "image_optimizer", "paint", "transformer_net"},
+    {"image", "paths", "image_optimizer", "artifacts", "paint", "transformer_net"},
     {"loss_network", "settings", "style_file", "photo_files", "painting", "run_folder"},
     {"loss_network_file", "perceptual_loss", "data", "stylizer", "graph_file"},
-    {"strength"},
+    {"strength", "evaluation"},
     {"lightning_module", "distillation", "checkpointing"},
     {"callbacks"},
     {"experiment"},

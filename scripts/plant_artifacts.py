@@ -1,0 +1,157 @@
+"""How surely fst/artifacts.py finds what it looks for: plants each artifact and counts.
+
+python scripts/plant_artifacts.py --photos HELD_OUT --paintings PAINTINGS [--size 256] [--json FILE]
+
+Clean are photos and paintings, each against a photo of the folder; planted are the same with one
+artifact at the strength that the table states.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fst import FstError
+from fst.artifacts import LIMITS, find_artifacts
+from fst.image import read_picture, to_tensor
+from fst.photo_files import list_photos
+
+
+def checkerboard(picture: Tensor, generator: torch.Generator, size: float = 0.015) -> Tensor:
+    """Plus and minus ``size`` from pixel to pixel."""
+    return _with(picture, lambda y, x: size * (1 - 2 * ((x + y) % 2)))
+
+
+def cross_hatch(picture: Tensor, generator: torch.Generator, size: float = 0.015) -> Tensor:
+    """Diagonal waves of 4 pixels in both directions."""
+    turn = torch.pi / 2
+    return _with(
+        picture, lambda y, x: size * (torch.cos(turn * (x + y)) + torch.cos(turn * (x - y)))
+    )
+
+
+def lines(picture: Tensor, generator: torch.Generator, size: float = 0.02) -> Tensor:
+    """Columns that repeat every 4 pixels."""
+    return _with(picture, lambda y, x: size * torch.cos(torch.pi / 2 * x) * (y * 0 + 1))
+
+
+def dead_rim(picture: Tensor, generator: torch.Generator, width: int = 4) -> Tensor:
+    """The outermost 4 pixels repeat the fifth."""
+    inner = picture[:, width:-width, width:-width]
+    return F.pad(inner[None], [width] * 4, mode="replicate")[0]
+
+
+def frame(picture: Tensor, generator: torch.Generator, size: float = 0.15) -> Tensor:
+    """The outermost 4 pixels are darker."""
+    result = picture - size
+    result[:, 4:-4, 4:-4] = picture[:, 4:-4, 4:-4]
+    return result.clamp(0, 1)
+
+
+def blotches(picture: Tensor, generator: torch.Generator, size: float = 0.5) -> Tensor:
+    """Eight round spots of 7 pixels' radius, all alike, at random places."""
+    _, height, width = picture.shape
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    result = picture.clone()
+    for _ in range(8):
+        top = float(torch.rand((), generator=generator)) * (height - 60) + 30
+        left = float(torch.rand((), generator=generator)) * (width - 60) + 30
+        spot = torch.exp(-((((y - top) ** 2 + (x - left) ** 2) / 7.0**2) ** 2))
+        result = result * (1 - spot) + spot * (result.mean() + size > 1) * 0
+        result = result + spot * (1.0 if float(picture.mean()) < 0.5 else 0.0)
+    return result.clamp(0, 1)
+
+
+def clipped(picture: Tensor, generator: torch.Generator, gain: float = 2.5) -> Tensor:
+    """Contrast times 2.5 around the mean."""
+    return ((picture - picture.mean()) * gain + picture.mean()).clamp(0, 1)
+
+
+def cast(picture: Tensor, generator: torch.Generator, size: float = 0.12) -> Tensor:
+    """One color channel brighter by 0.12."""
+    channel = int(torch.randint(3, (), generator=generator))
+    result = picture.clone()
+    result[channel] += size
+    return result.clamp(0, 1)
+
+
+def _with(picture: Tensor, wave: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    _, height, width = picture.shape
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return (picture + wave(y, x)).clamp(0, 1)
+
+
+PLANTED = {
+    "checkerboard, 4 grey levels": (checkerboard, "grid"),
+    "cross-hatch, 4 grey levels": (cross_hatch, "grid"),
+    "lines, 5 grey levels": (lines, "grid"),
+    "dead rim, 4 px": (dead_rim, "border"),
+    "frame, 38 grey levels": (frame, "border"),
+    "8 blotches": (blotches, "blobs"),
+    "contrast x 2.5": (clipped, "clipping"),
+    "cast, 31 grey levels": (cast, "color_drift"),
+}
+
+
+def main() -> None:
+    """Count findings among clean and planted pictures; print one row an artifact."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--paintings", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=256, help="shorter side in pixels")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    photos, paintings = (
+        [load(p, asked.size) for p in list_photos(f, key="a folder")]
+        for f in (asked.photos, asked.paintings)
+    )
+    rows = count(photos, paintings)
+    for row in rows:
+        print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def load(path: Path, size: int) -> Tensor:
+    """A picture as (3, H, W) with its shorter side at ``size``."""
+    return to_tensor(read_picture(path).resized(size).rgb)[0]
+
+
+def count(photos: list[Tensor], paintings: list[Tensor]) -> list[dict[str, object]]:
+    """Shares found of what was planted, and flagged of what is clean, by artifact."""
+    # a photo against its neighbour; a painting, as a picture of it would be, against a photo
+    pairs = [(photos[k], photos[k - 1]) for k in range(len(photos))]
+    pairs += [(painting, photos[k % len(photos)]) for k, painting in enumerate(paintings)]
+    generator = torch.Generator().manual_seed(0)
+    clean = [find_artifacts(a, b, a) for a, b in pairs]
+    rows = []
+    for name, (plant, score) in PLANTED.items():
+        dirty = [find_artifacts(plant(a, generator), b, a) for a, b in pairs]
+        values, limit = [getattr(d, score) for d in dirty], LIMITS[score]
+        usual = [getattr(c, score) for c in clean]
+        rows.append(
+            {
+                "planted": name,
+                "score": score,
+                "found": round(sum(v > limit for v in values) / len(values), 3),
+                "clean flagged": round(sum(v > limit for v in usual) / len(usual), 3),
+                "pictures": len(pairs),
+                "5% planted": round(sorted(values)[len(values) // 20], 3),
+                "95% clean": round(sorted(usual)[-1 - len(usual) // 20], 3),
+            }
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FstError as error:
+        sys.exit(f"plant_artifacts: {error}")
