@@ -31,8 +31,10 @@ class Student(LossNetwork):
     """A VGG-shaped network with trainable weights; ``widths`` has one list of channels a block.
 
     While it learns from random weights, batch normalization stands between each convolution and
-    its ReLU. A student may go ``on_from`` a network with such widths; ``settle`` then gives the
-    normalization what leaves that network's features as they are.
+    its ReLU. A student may go ``on_from`` a network of as many layers; ``settle`` then gives the
+    normalization what leaves that network's features as they are. Where a layer gets wider, the
+    old channels keep what they see and do not look at new ones yet, after Chen et al. 2016,
+    *Net2Net*; where it gets narrower, the last channels are left out.
     """
 
     def __init__(
@@ -49,10 +51,15 @@ class Student(LossNetwork):
         mean, std = [0.5, 0.5, 0.5], [0.25, 0.25, 0.25]
         padding_mode = "reflect"
         if on_from is not None:
-            shapes = [tuple(weight.shape) for _, weight, _ in convolutions]
-            convolutions = on_from.convolutions()
-            if [tuple(weight.shape) for _, weight, _ in convolutions] != shapes:
-                raise FstError(f"{on_from.description} has other widths than {list(widths)}")
+            old = on_from.convolutions()
+            if [block for block, _, _ in old] != [block for block, _, _ in convolutions]:
+                raise FstError(f"{on_from.description} has other layers than {list(widths)}")
+            for (_, weight, bias), (_, known, known_bias) in zip(convolutions, old, strict=True):
+                outputs, inputs = min(len(weight), len(known)), min(weight.shape[1], known.shape[1])
+                weight *= known.std() / weight.std()
+                weight[:outputs] = 0
+                weight[:outputs, :inputs] = known[:outputs, :inputs]
+                bias[:outputs] = known_bias[:outputs]
             mean, std = on_from.mean.flatten().tolist(), on_from.std.flatten().tolist()
             padding_mode = on_from.padding_mode
         super().__init__(

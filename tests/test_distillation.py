@@ -180,8 +180,21 @@ def test_a_student_that_goes_on_starts_as_the_network_it_goes_on_from(tmp_path: 
     second.eval()
     torch.testing.assert_close(second(image, ["relu3_2"]), first(image, ["relu3_2"]))
     assert all(parameter.requires_grad for parameter in second.parameters())
-    with pytest.raises(FstError, match="other widths"):
+    with pytest.raises(FstError, match="other layers"):
         Student(widths=[[3, 4], [5]], on_from=first)
+
+
+def test_a_wider_student_keeps_the_channels_it_goes_on_from() -> None:
+    first = make_student().eval()
+    first.fold()
+    wider = Student(widths=[[3, 4], [9], [8, 2]], on_from=first).eval()
+    image = torch.rand(2, 3, 20, 20)
+    wider.settle(image)
+    new, old = (network(image, ["relu2_1", "relu3_2"]) for network in (wider, first))
+    torch.testing.assert_close(new["relu2_1"][:, :5], old["relu2_1"])
+    torch.testing.assert_close(new["relu3_2"], old["relu3_2"][:, :2])
+    assert new["relu2_1"].shape[1] == 9
+    assert (new["relu2_1"][:, 5:].std(dim=(0, 2, 3)) > 0).any()
 
 
 def test_maps_solved_by_least_squares_leave_no_error_where_there_is_none(tiny_vgg: Path) -> None:
