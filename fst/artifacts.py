@@ -17,12 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 64  # pixels; periods 2 and 4 are whole numbers of its frequencies
-RING = 4  # pixels of the outermost ring
-BLOB_SIGMA = 4.0  # pixels: about half the radius of a blotch
+RIM = 8  # pixels from the edge
+DEAD = 0.4  # of the logarithm: skies make quiet edges, only stillness is dead
+BLOB_SIGMA = 3.0  # pixels: about half the radius of a blotch
 BLOB_PEAKS = 6  # the strongest of each sign that are compared with each other
-BLOB_PATCH = 12  # pixels around a peak on each side
+BLOB_PATCH = 10  # pixels around a peak on each side
 
-LIMITS = {"grid": 0.7, "border": 1.5, "blobs": 0.25, "clipping": 0.05, "color_drift": 0.06}
+LIMITS = {"grid": 0.5, "border": 1.1, "blobs": 0.2, "clipping": 0.25, "color_drift": 0.05}
 
 
 class Artifacts(NamedTuple):
@@ -30,7 +31,8 @@ class Artifacts(NamedTuple):
 
     - ``grid``: decades by which the strongest spectral peak at a period of 2 or 4 pixels, across,
       down or diagonal, stands above its neighbourhood more than it does in the photo
-    - ``border``: natural logarithm of how much stronger or deader the outermost ring is
+    - ``border``: natural logarithm of how much more the steps inwards from the edge stand out, as
+      too large or too small, than those of the photo
     - ``blobs``: how much more alike the strongest blotches are than those of the photo, -1 .. 1
     - ``clipping``: share of saturated pixels beyond the photo's
     - ``color_drift``: distance of the mean color from the photo's, or from the line between the
@@ -54,8 +56,8 @@ def find_artifacts(picture: Tensor, photo: Tensor, painting: Tensor | None = Non
     return Artifacts(
         grid=grid(picture, photo),
         border=border(picture, photo),
-        blobs=blobs(picture) - blobs(photo),
-        clipping=clipped_share(picture) - clipped_share(photo),
+        blobs=blobs(picture, photo),
+        clipping=clipping(picture, photo),
         color_drift=color_drift(picture, photo, painting),
     )
 
@@ -92,27 +94,34 @@ def peaks(picture: Tensor) -> Tensor:
 
 
 def border(picture: Tensor, photo: Tensor) -> float:
-    """Frames, dead rims and seams along the edge: see ``Artifacts``."""
-    scores = [abs(a - b) for a, b in zip(rims(picture), rims(photo), strict=True)]
-    return max(scores)
+    """Frames, seams and dead rims along the edge: see ``Artifacts``."""
+    return rim(picture) - rim(photo)
 
 
-def rims(picture: Tensor) -> tuple[float, float]:
-    """Logarithms of the outermost ring's fine detail, and of the step from it inwards, over those
-    further in."""
-    luminance = picture.double().mean(0)
-    sides = [luminance, luminance.flip(0), luminance.T, luminance.T.flip(0)]
-    detail, step = [], []
-    for side in sides:
-        strips = side[: 8 * RING].unfold(0, RING, RING)  # (8, length, RING), from the edge inwards
-        along = (strips[:, 1:] - strips[:, :-1]).square().mean((1, 2)) + 1e-6
-        detail.append(along[0].log() - along[2:].log().mean())
-        jumps = (strips.mean(2)[1:] - strips.mean(2)[:-1]).abs().mean(1) + 2e-3
-        step.append(jumps[0].log() - jumps[2:].log().mean())
-    return float(torch.stack(detail).mean()), float(torch.stack(step).mean())
+def rim(picture: Tensor) -> float:
+    """How far the outermost pixels' steps inwards stand out from those further in.
+
+    At each depth, the mean square of the step to the next pixel inwards, as a natural logarithm, of
+    which the mean over the four sides is taken: a horizon is on one side only. A frame is one step
+    larger than those around it, a dead rim has smaller ones than there are further in.
+    """
+    pixels = picture.double().mean(0)
+    depth = min(4 * RIM, min(pixels.shape) // 2)
+    sides = [pixels, pixels.flip(0), pixels.T, pixels.T.flip(0)]
+    steps = [(side[1 : depth + 1] - side[:depth]).square().mean(1) for side in sides]
+    energy = (torch.stack(steps) + 1e-6).log().mean(0)
+    around = [energy[max(d - RIM, 0) : d + RIM].median() for d in range(RIM)]
+    frame = (energy[:RIM] - torch.stack(around)).max()
+    dead = energy[RIM : 2 * RIM].median() - energy[:RIM].min()
+    return float(torch.maximum(frame, DEAD * dead))
 
 
-def blobs(picture: Tensor) -> float:
+def blobs(picture: Tensor, photo: Tensor) -> float:
+    """Blotches that repeat: see ``Artifacts``."""
+    return likeness(picture) - likeness(photo)
+
+
+def likeness(picture: Tensor) -> float:
     """Mean correlation of the strongest blotches of one sign with each other, -1 .. 1.
 
     Blotches that a net makes, as instance normalization invites, look all the same.
@@ -122,7 +131,7 @@ def blobs(picture: Tensor) -> float:
     response = narrow - wide
     best = -1.0
     for sign in (1, -1):
-        patches = _patches_at_peaks(luminance, sign * response)
+        patches = _patches_at_peaks(sign * response)
         if len(patches) < 3:
             continue
         flat = patches.flatten(1) - patches.flatten(1).mean(1, keepdim=True)
@@ -131,6 +140,11 @@ def blobs(picture: Tensor) -> float:
         pairs = products[tuple(torch.triu_indices(len(flat), len(flat), 1))]
         best = max(best, float(pairs.mean()))
     return best
+
+
+def clipping(picture: Tensor, photo: Tensor) -> float:
+    """Saturated pixels: see ``Artifacts``."""
+    return clipped_share(picture) - clipped_share(photo)
 
 
 def clipped_share(picture: Tensor) -> float:
@@ -159,7 +173,7 @@ def _blurred(luminance: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(image, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[0, 0]
 
 
-def _patches_at_peaks(luminance: Tensor, response: Tensor) -> Tensor:
+def _patches_at_peaks(response: Tensor) -> Tensor:
     """The surroundings of the highest local maxima, (peaks, 2 * BLOB_PATCH + 1, the same)."""
     around = F.max_pool2d(response[None, None], 2 * BLOB_PATCH + 1, 1, BLOB_PATCH)[0, 0]
     inside = torch.zeros_like(response, dtype=torch.bool)
@@ -168,7 +182,7 @@ def _patches_at_peaks(luminance: Tensor, response: Tensor) -> Tensor:
     order = response[rows, columns].argsort(descending=True)[:BLOB_PEAKS]
     size = 2 * BLOB_PATCH + 1
     patches = [
-        luminance[r - BLOB_PATCH : r + BLOB_PATCH + 1, c - BLOB_PATCH : c + BLOB_PATCH + 1]
+        response[r - BLOB_PATCH : r + BLOB_PATCH + 1, c - BLOB_PATCH : c + BLOB_PATCH + 1]
         for r, c in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
     ]
-    return torch.stack(patches) if patches else luminance.new_zeros(0, size, size)
+    return torch.stack(patches) if patches else response.new_zeros(0, size, size)

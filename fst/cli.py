@@ -20,6 +20,7 @@ VERBS = {
     "distill": "a slim loss network from a big one (Hydra overrides)",
     "stylize": "stylize photos in one pass each",
     "export": "write a style as one graph: .pt2 or .onnx",
+    "sheet": "compare finished runs: pictures side by side and a ranked table",
     "paint": "draw one of our own paintings",
     "list": "the styles at hand",
     "info": "a style's card",

@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fst.artifacts import Artifacts
 from fst.image_optimizer import optimize
 from fst.perceptual_loss import PerceptualLoss
+
+STARTS = ("noise", "content")
 
 
 class Terms(NamedTuple):
@@ -35,6 +38,19 @@ class Curve(NamedTuple):
     crossed: bool  # whether it was, or came to rest above it or at the limit
     seconds: float
     values: list[float]  # the objective by iteration, the start first
+
+
+class PhotoResult(NamedTuple):
+    """One photo, the net's picture of it, and the optimizations of the picture beside it."""
+
+    name: str
+    photo: Tensor  # (1, 3, H, W), RGB in [0, 1]
+    picture: Tensor  # the same shape
+    terms: Terms  # of the picture
+    before: float  # the total of the photo itself
+    net_s: float  # seconds of one pass
+    curves: dict[str, Curve]  # by start: noise, content
+    artifacts: Artifacts
 
 
 def terms_of(loss: PerceptualLoss, picture: Tensor, photo: Tensor) -> Terms:

@@ -188,22 +188,29 @@ def build_card(
             "minutes": round(sum(elapsed) / 60, 1),
             "machine": machine(),
         },
-        losses={
-            key.removeprefix("val/"): round(float(value), 6)
-            for key, value in trainer.callback_metrics.items()
-            if key.startswith("val/")
-        },
+        losses=_final(trainer, "val/"),
+        artifacts=_final(trainer, "val_artifacts/"),
     )
 
 
-def log_hyperparameters(trainer: pl.Trainer, config: DictConfig, losses: dict[str, float]) -> None:
-    """Hyper-parameters beside the final losses, so that TensorBoard compares runs."""
+def _final(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
+    return {
+        key.removeprefix(prefix): round(float(value), 6)
+        for key, value in trainer.callback_metrics.items()
+        if key.startswith(prefix)
+    }
+
+
+def log_hyperparameters(trainer: pl.Trainer, config: DictConfig, card: Card) -> None:
+    """Hyper-parameters beside the final losses and artifacts: TensorBoard compares runs."""
+    final = {**card.losses, **card.artifacts}
     parameters = {
         "style": config.style.name,
         "loss_network": config.loss_network.file or config.loss_network.name,
         **{key: config.loss[key] for key in ("content_weight", "style_weight", "tv_weight")},
         **{f"{key}_multiplier": value for key, value in config.style.weights.items()},
         "style_size": config.style.size,
+        "strength": config.style.strength if config.loss.calibrated else "",
         **config.optimizer,
         **config.net,
         "size": config.data.size,
@@ -213,7 +220,7 @@ def log_hyperparameters(trainer: pl.Trainer, config: DictConfig, losses: dict[st
     }
     for logger in trainer.loggers:
         if isinstance(logger, pl.loggers.TensorBoardLogger):
-            logger.log_hyperparams(parameters, {f"final/{k}": v for k, v in losses.items()})
+            logger.log_hyperparams(parameters, {f"final/{k}": v for k, v in final.items()})
             logger.save()
         else:
             logger.log_hyperparams(parameters)

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from fst.artifacts import Artifacts, find_artifacts
 from fst.data import PhotoBatch
 from fst.errors import FstError
 from fst.perceptual_loss import Losses, PerceptualLoss
@@ -52,13 +53,19 @@ class FastStyleTransfer(pl.LightningModule):
         return self._callables[0](content)
 
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
-        losses = self._losses(batch)
+        losses = self._callables[1](self(batch.photos), batch.photos)
         self._log_losses("train", losses, batch, prog_bar=True)
         return losses.total
 
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
-        losses = self._losses(batch)
+        stylized = self(batch.photos)
+        losses = self._callables[1](stylized, batch.photos)
         self._log_losses("val", losses, batch, prog_bar=False)
+        pairs = zip(stylized.float().cpu(), batch.photos.float().cpu(), strict=True)
+        found = [find_artifacts(picture, photo) for picture, photo in pairs]
+        scores = torch.tensor(found).mean(0).tolist()
+        named = {f"val_artifacts/{k}": v for k, v in zip(Artifacts._fields, scores, strict=True)}
+        self.log_dict(named, batch_size=len(batch.paths), sync_dist=True)
         return losses.total
 
     def configure_optimizers(self) -> Any:
@@ -72,9 +79,6 @@ class FastStyleTransfer(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-    def _losses(self, batch: PhotoBatch) -> Losses:
-        return self._callables[1](self(batch.photos), batch.photos)
 
     def _log_losses(self, stage: str, losses: Losses, batch: PhotoBatch, *, prog_bar: bool) -> None:
         terms = {

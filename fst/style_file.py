@@ -41,6 +41,7 @@ class Card:
     data: dict[str, Any] = field(default_factory=dict)  # description, photos, licence
     training: dict[str, Any] = field(default_factory=dict)  # steps, size, weights, time, machine
     losses: dict[str, float] = field(default_factory=dict)  # final, on held-out photos
+    artifacts: dict[str, float] = field(default_factory=dict)  # final, on held-out photos
     export: dict[str, Any] = field(default_factory=dict)  # parity of exported graphs
     evaluation: list[dict[str, Any]] = field(default_factory=list)  # by `fst evaluate`, if run
     fst_version: str = ""

@@ -2,8 +2,9 @@
 
 python scripts/plant_artifacts.py --photos HELD_OUT --paintings PAINTINGS [--size 256] [--json FILE]
 
-Clean are photos and paintings, each against a photo of the folder; planted are the same with one
-artifact at the strength that the table states.
+Planted are photos and paintings with one artifact at the strength that the table states, each
+against itself without: as of a net that changes nothing else. Clean are photos and paintings, each
+against another photo: as of a net that changes everything.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst import FstError
-from fst.artifacts import LIMITS, find_artifacts
+from fst.artifacts import LIMITS, blobs, border, clipping, color_drift, grid
 from fst.image import read_picture, to_tensor
 from fst.photo_files import list_photos
 
@@ -37,7 +38,7 @@ def cross_hatch(picture: Tensor, generator: torch.Generator, size: float = 0.015
     )
 
 
-def lines(picture: Tensor, generator: torch.Generator, size: float = 0.02) -> Tensor:
+def lines(picture: Tensor, generator: torch.Generator, size: float = 0.03) -> Tensor:
     """Columns that repeat every 4 pixels."""
     return _with(picture, lambda y, x: size * torch.cos(torch.pi / 2 * x) * (y * 0 + 1))
 
@@ -48,24 +49,24 @@ def dead_rim(picture: Tensor, generator: torch.Generator, width: int = 4) -> Ten
     return F.pad(inner[None], [width] * 4, mode="replicate")[0]
 
 
-def frame(picture: Tensor, generator: torch.Generator, size: float = 0.15) -> Tensor:
+def frame(picture: Tensor, generator: torch.Generator, size: float = 0.3) -> Tensor:
     """The outermost 4 pixels are darker."""
     result = picture - size
     result[:, 4:-4, 4:-4] = picture[:, 4:-4, 4:-4]
     return result.clamp(0, 1)
 
 
-def blotches(picture: Tensor, generator: torch.Generator, size: float = 0.5) -> Tensor:
-    """Eight round spots of 7 pixels' radius, all alike, at random places."""
+def blotches(picture: Tensor, generator: torch.Generator, size: float = 1.2) -> Tensor:
+    """Eight spots, bright with a dark ring, all alike, at random places of their own."""
     _, height, width = picture.shape
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     result = picture.clone()
-    for _ in range(8):
-        top = float(torch.rand((), generator=generator)) * (height - 60) + 30
-        left = float(torch.rand((), generator=generator)) * (width - 60) + 30
-        spot = torch.exp(-((((y - top) ** 2 + (x - left) ** 2) / 7.0**2) ** 2))
-        result = result * (1 - spot) + spot * (result.mean() + size > 1) * 0
-        result = result + spot * (1.0 if float(picture.mean()) < 0.5 else 0.0)
+    for number in range(8):
+        jitter = 0.3 + 0.4 * torch.rand(2, generator=generator)
+        top = (number // 4 + float(jitter[0])) / 2 * height
+        left = (number % 4 + float(jitter[1])) / 4 * width
+        squared = ((y - top) ** 2 + (x - left) ** 2) / 5.0**2
+        result = result + size * (1 - squared) * torch.exp(-squared / 2)
     return result.clamp(0, 1)
 
 
@@ -91,10 +92,10 @@ def _with(picture: Tensor, wave: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
 PLANTED = {
     "checkerboard, 4 grey levels": (checkerboard, "grid"),
     "cross-hatch, 4 grey levels": (cross_hatch, "grid"),
-    "lines, 5 grey levels": (lines, "grid"),
+    "lines, 8 grey levels": (lines, "grid"),
     "dead rim, 4 px": (dead_rim, "border"),
-    "frame, 38 grey levels": (frame, "border"),
-    "8 blotches": (blotches, "blobs"),
+    "frame, 77 grey levels": (frame, "border"),
+    "8 blotches, full contrast": (blotches, "blobs"),
     "contrast x 2.5": (clipped, "clipping"),
     "cast, 31 grey levels": (cast, "color_drift"),
 }
@@ -124,18 +125,30 @@ def load(path: Path, size: int) -> Tensor:
     return to_tensor(read_picture(path).resized(size).rgb)[0]
 
 
-def count(photos: list[Tensor], paintings: list[Tensor]) -> list[dict[str, object]]:
+def shrunk(picture: Tensor, like: Tensor) -> Tensor:
+    """picture (3, h, w) at the height and width of ``like``."""
+    return F.interpolate(picture[None], size=like.shape[-2:], mode="area")[0]
+
+
+def count(
+    photos: list[Tensor], paintings: list[Tensor], only: str | None = None
+) -> list[dict[str, object]]:
     """Shares found of what was planted, and flagged of what is clean, by artifact."""
-    # a photo against its neighbour; a painting, as a picture of it would be, against a photo
     pairs = [(photos[k], photos[k - 1]) for k in range(len(photos))]
     pairs += [(painting, photos[k % len(photos)]) for k, painting in enumerate(paintings)]
     generator = torch.Generator().manual_seed(0)
-    clean = [find_artifacts(a, b, a) for a, b in pairs]
+    scores = {"grid": grid, "border": border, "blobs": blobs, "clipping": clipping}
     rows = []
     for name, (plant, score) in PLANTED.items():
-        dirty = [find_artifacts(plant(a, generator), b, a) for a, b in pairs]
-        values, limit = [getattr(d, score) for d in dirty], LIMITS[score]
-        usual = [getattr(c, score) for c in clean]
+        if only not in (None, score):
+            continue
+        if score == "color_drift":
+            usual = [color_drift((a + shrunk(b, a)) / 2, a, b) for a, b in pairs]
+            values = [color_drift(plant((a + shrunk(b, a)) / 2, generator), a, b) for a, b in pairs]
+        else:
+            usual = [scores[score](a, b) for a, b in pairs]
+            values = [scores[score](plant(a, generator), a) for a, _ in pairs]
+        limit = LIMITS[score]
         rows.append(
             {
                 "planted": name,

@@ -6,30 +6,24 @@ fst evaluate 'styles=[runs/a/a.safetensors]' data.root=held_out/ 'sizes=[256,512
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
 import yaml
-from matplotlib import pyplot as plt
 from omegaconf import DictConfig
 
 from fst.artifacts import find_artifacts
 from fst.console import say
 from fst.errors import FstError
-from fst.evaluation import Curve, confidence_interval, iterations_to_reach, terms_of
+from fst.evaluation import STARTS, Curve, PhotoResult, iterations_to_reach, terms_of
+from fst.evaluation_report import in_words, store, summary
 from fst.experiment import build_network
 from fst.image import (
-    Picture,
-    contact_sheet,
     read_picture,
-    save_picture,
-    to_image,
     to_tensor,
     write_whole,
 )
@@ -43,10 +37,6 @@ from fst.run_folder import machine
 from fst.settings import check_settings, run_hydra
 from fst.style_file import Card, find_style, read_card, rewrite_card
 from fst.stylizer import Stylizer, choose_device
-
-matplotlib.use("Agg")
-
-STARTS = ("noise", "content")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,26 +52,35 @@ def evaluate(config: DictConfig) -> list[dict[str, Any]]:
         raise FstError(f"starts={config.starts} must be some of {', '.join(STARTS)}")
     paths = [find_style(style) for style in config.styles]
     every = list_photos(config.data.root)
-    photos = [every[k * len(every) // config.photos] for k in range(min(config.photos, len(every)))]
+    count = min(config.photos, len(every))
+    photos = [every[k * len(every) // count] for k in range(count)]
     folder = Path(config.run_dir).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     say(f"machine        {machine()}")
     say(f"photos         {len(photos)} of {config.data.root}")
+    names = [path.stem for path in paths]
+    labels = [  # several checkpoints of one style are told apart by their folders
+        name if names.count(name) == 1 else f"{path.parent.name}_{name}"
+        for path, name in zip(paths, names, strict=True)
+    ]
     rows: list[dict[str, Any]] = []
-    for path in paths:
+    for path, label in zip(paths, labels, strict=True):
         card = read_card(path)
         network = network_of(config, path, card).to(choose_device(config.device))
         painting = painting_of(config, path, card)
-        say(f"style          {card.name}: {painting.source}, loss network {network.description}")
+        say(f"style          {label}: {painting.source}, loss network {network.description}")
         loss = loss_of(card, network, painting)
+        measured = []
         for size in config.sizes:
             made = [one_photo(config, loss, painting, path, photo, size) for photo in photos]
-            row = summary(config, card, network, size, made)
-            rows.append(row)
+            row = {"name": label, "size": size, "loss_network": network.description}
+            row |= summary(made, config.limit)
+            measured.append(row)
             say(in_words(row))
-            store(folder / f"{card.name}_{size}", made)
+            store(folder / f"{label}_{size}", made)
         if config.update_card:
-            update_card(path, [row for row in rows if row["style"] == card.name])
+            update_card(path, measured)
+        rows += measured
     write_whole(folder / "evaluation.json", (json.dumps(rows, indent=1) + "\n").encode())
     say(f"figures        {folder / 'evaluation.json'}, curves, plots and sheets beside it")
     return rows
@@ -160,7 +159,7 @@ def one_photo(
     path: Path,
     photo: Path,
     size: int,
-) -> dict[str, Any]:
+) -> PhotoResult:
     """The net's picture of one photo, its terms and artifacts, and the optimizations it beats."""
     device = loss.network.mean.device
     source = read_picture(photo).resized(size)
@@ -179,105 +178,16 @@ def one_photo(
             image = torch.rand(content.shape, generator=generator).to(device)
         curves[start] = iterations_to_reach(loss, content, image, terms.total, config.limit)
     found = find_artifacts(picture[0].cpu(), content[0].cpu(), painting.image[0].cpu())
-    return {
-        "photo": photo.name,
-        "terms": terms._asdict(),
-        "before": terms_of(loss, content, content).total,
-        "net_s": seconds,
-        "curves": curves,
-        "artifacts": found._asdict(),
-        "pictures": (content.cpu(), picture.cpu()),
-    }
-
-
-def summary(
-    config: DictConfig, card: Card, network: LossNetwork, size: int, made: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Means over the photos; equivalent iterations with a confidence interval."""
-
-    def mean(values: list[float]) -> float:
-        return sum(values) / len(values)
-
-    row: dict[str, Any] = {
-        "style": card.name,
-        "size": size,
-        "photos": len(made),
-        "loss_network": network.description,
-        "limit": config.limit,
-        **{key: mean([m["terms"][key] for m in made]) for key in made[0]["terms"]},
-        "photo_itself": mean([m["before"] for m in made]),
-        "net_s": mean([m["net_s"] for m in made]),
-    }
-    for start in config.starts:
-        curves = [m["curves"][start] for m in made]
-        counts = [float(curve.iterations) for curve in curves]
-        row[f"iterations_from_{start}"] = mean(counts)
-        row[f"interval_from_{start}"] = confidence_interval(counts)
-        row[f"beyond_limit_from_{start}"] = sum(not curve.crossed for curve in curves)
-        row[f"seconds_from_{start}"] = mean([curve.seconds for curve in curves])
-        row[f"speed_up_from_{start}"] = row[f"seconds_from_{start}"] / row["net_s"]
-    row["artifacts"] = {
-        key: mean([m["artifacts"][key] for m in made]) for key in made[0]["artifacts"]
-    }
-    return row
-
-
-def in_words(row: dict[str, Any]) -> str:
-    """A row as lines for people."""
-    lines = [
-        f"{row['size']} px, {row['photos']} photos: total {row['total']:.4g} = content "
-        f"{row['content']:.4g} + style {row['style']:.4g} + total variation "
-        f"{row['total_variation']:.4g} (the photos themselves: {row['photo_itself']:.4g}); "
-        f"{row['net_s']:.2f} s a pass"
-    ]
-    for start in STARTS:
-        if f"iterations_from_{start}" not in row:
-            continue
-        low, high = row[f"interval_from_{start}"]
-        beyond = row[f"beyond_limit_from_{start}"]
-        more = f", {beyond} of them >{row['limit']}" if beyond else ""
-        least = "at least " if beyond else ""
-        count, seconds, speed_up = (
-            row[f"{key}_from_{start}"] for key in ("iterations", "seconds", "speed_up")
-        )
-        lines.append(
-            f"  worth {least}{count:.0f} iterations of L-BFGS from {start} (95% CI {low:.0f} to "
-            f"{high:.0f}{more}), {seconds:.1f} s: {speed_up:.0f} times faster"
-        )
-    lines.append("  artifacts " + ", ".join(f"{k} {v:.2f}" for k, v in row["artifacts"].items()))
-    return "\n".join(lines)
-
-
-def store(stem: Path, made: list[dict[str, Any]]) -> None:
-    """CSV by photo and of the curves, a plot, and a sheet of photos over pictures."""
-    with open(stem.with_suffix(".csv"), "w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["photo", "start", "iteration", "total", "net_total"])
-        for one in made:
-            for start, curve in one["curves"].items():
-                for iteration, value in enumerate(curve.values):
-                    shown = [one["photo"], start, iteration, f"{value:.6g}"]
-                    table.writerow([*shown, f"{one['terms']['total']:.6g}"])
-    rows = [[to_image(one["pictures"][k]) for one in made] for k in (0, 1)]
-    save_picture(stem.with_suffix(".jpg"), Picture(rgb=contact_sheet(rows)), quality=92)
-    curves_plot(made, stem.with_name(f"{stem.name}_curves.png"))
-
-
-def curves_plot(made: list[dict[str, Any]], path: Path) -> None:
-    """Each photo's objective by iteration over that of the net, as in the paper's figure 5."""
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    colors = {"noise": "tab:blue", "content": "tab:orange"}
-    for one in made:
-        for start, curve in one["curves"].items():
-            over = [value / one["terms"]["total"] for value in curve.values]
-            axes.plot(over, color=colors[start], alpha=0.6, linewidth=1)
-    for start in made[0]["curves"]:
-        axes.plot([], color=colors[start], label=f"L-BFGS from {start}")
-    axes.axhline(1, color="black", linewidth=1, label="one pass of the net")
-    axes.set(xlabel="iterations", ylabel="objective over that of the net", yscale="log")
-    axes.legend()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    return PhotoResult(
+        name=photo.name,
+        photo=content.cpu(),
+        picture=picture.cpu(),
+        terms=terms,
+        before=terms_of(loss, content, content).total,
+        net_s=seconds,
+        curves=curves,
+        artifacts=found,
+    )
 
 
 def update_card(path: Path, rows: list[dict[str, Any]]) -> None:

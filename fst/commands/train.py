@@ -100,7 +100,7 @@ def train(config: DictConfig) -> Path:
         if trainer.is_global_zero:
             card = build_card(config, trainer, loss, data)
             save_style(path, net, card, half=config.half)
-            log_hyperparameters(trainer, config, card.losses)
+            log_hyperparameters(trainer, config, card)
             _say_end(run, path, name)
     return path
 

@@ -1,0 +1,63 @@
+"""fst sheet RUNS...: the runs of a sweep side by side, and a table that ranks them.
+
+fst sheet runs/multirun/2026-11-21_12-00-00
+fst sheet runs/woodcut runs/woodcut-2 --photos holiday/ -o compare
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+from fst.errors import FstError
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    if options.count < 1 or options.size < 64:
+        raise FstError("--count must be 1 or more, --size 64 or more")
+    from fst.image import Picture, read_picture, save_picture  # torch is paid for from here on
+    from fst.photo_files import training_and_held_out
+    from fst.sweep import find_runs, grid_of, pictures, rank, varying
+
+    runs = find_runs([Path(run).expanduser() for run in options.runs])
+    first = runs[0].settings
+    root = str(options.photos or first.get("data.root"))
+    _, held_out, _ = training_and_held_out(
+        root,
+        val_root=options.photos or first.get("data.val_root"),
+        val_photos=first.get("data.val_photos", 16),
+    )
+    photos = [read_picture(path).resized(options.size).rgb for path in held_out[: options.count]]
+    made = [pictures(run, photos) for run in runs]
+    rows = rank(runs, [artifacts for _, artifacts in made])
+    out = Path(options.output)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet = grid_of(runs, [shown for shown, _ in made], photos)
+    save_picture(out.with_suffix(".jpg"), Picture(rgb=sheet), quality=92)
+    with open(out.with_suffix(".csv"), "w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    print(f"runs           {len(runs)}, which differ in {', '.join(varying(runs)) or 'nothing'}")
+    for row in rows:
+        findings = row["findings"] or "none"
+        print(
+            f"rank {row['rank']:<5} {row['run']}  content {row['content']:.4g}  "
+            f"style {row['style']:.4g}  artifacts {findings}"
+        )
+    print(f"sheet          {out.with_suffix('.jpg')}\ntable          {out.with_suffix('.csv')}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fst sheet", description="Compare finished runs: pictures and a ranked table."
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUNS", help="run folders, or a sweep's folder")
+    parser.add_argument("--photos", metavar="FOLDER", help="default: the runs' held-out photos")
+    parser.add_argument("--count", type=int, default=4, help="of the photos (default 4)")
+    parser.add_argument("--size", type=int, default=256, help="shorter side (default 256)")
+    parser.add_argument("-o", "--output", default="sheet", help="PATH.jpg and PATH.csv")
+    return parser

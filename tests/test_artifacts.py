@@ -1,0 +1,49 @@
+"""Artifacts that are planted are found; clean pictures are left alone."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fst.artifacts import LIMITS, find_artifacts
+from fst.image import read_picture, to_tensor
+from fst.paint import paint
+from fst.paths import sample_photo
+
+sys.path.append(str(Path(__file__).parent.parent / "scripts"))
+from plant_artifacts import PLANTED, count
+
+PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+
+
+def pictures() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    photos = [to_tensor(read_picture(sample_photo(name)).resized(200).rgb)[0] for name in PHOTOS]
+    return photos, [to_tensor(paint(name, size=200))[0] for name in ("woodcut", "flowing_strokes")]
+
+
+@pytest.mark.parametrize("score", LIMITS)
+def test_planted_artifacts_are_found_and_clean_pictures_are_not_flagged(score: str) -> None:
+    for row in count(*pictures(), only=score):
+        assert row["found"] >= 0.8, row
+        assert row["clean flagged"] <= 0.2, row
+
+
+def test_a_photo_is_clean_against_itself() -> None:
+    for photo in pictures()[0]:
+        found = find_artifacts(photo, photo)
+        assert found.findings() == []
+        assert found.clipping == found.color_drift == found.border == found.blobs == 0
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_the_photo_has_too_is_not_held_against_the_picture(name: str) -> None:
+    plant, score = PLANTED[name]
+    photo = pictures()[0][1]
+    dirty = plant(photo, torch.Generator().manual_seed(0))
+    assert score not in find_artifacts(dirty, dirty).findings()
+
+
+def test_pictures_as_small_as_previews_have_scores() -> None:
+    found = find_artifacts(torch.rand(3, 32, 40), torch.rand(3, 32, 40))
+    assert all(abs(value) < 100 for value in found)

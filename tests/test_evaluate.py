@@ -1,0 +1,111 @@
+"""fst evaluate, and the counting behind it, against answers that are known."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fst.cli import main
+from fst.evaluation import confidence_interval, iterations_to_reach, terms_of
+from fst.loss_network_file import load_loss_network
+from fst.perceptual_loss import PerceptualLoss
+from fst.style_file import read_card
+
+
+def make_loss(tiny_vgg: Path) -> PerceptualLoss:
+    torch.manual_seed(0)
+    return PerceptualLoss(
+        network=load_loss_network(name="file", file=tiny_vgg),
+        style_image=torch.rand(1, 3, 32, 32),
+        content_layers={"relu2_2": 1},
+        style_layers={"relu1_2": 1, "relu2_2": 1},
+        content_weight=1,
+        style_weight=3,
+        tv_weight=0,
+        relative=True,
+    )
+
+
+def test_a_picture_from_the_curve_is_worth_its_own_iteration(tiny_vgg: Path) -> None:
+    loss = make_loss(tiny_vgg)
+    photo, noise = torch.rand(2, 1, 3, 32, 32)
+    whole = iterations_to_reach(loss, photo, noise, value=0.0, limit=12)
+    assert not whole.crossed
+    assert whole.iterations == 12
+    assert len(whole.values) == 13
+    for k in (0, 4, 9):
+        again = iterations_to_reach(loss, photo, noise, value=whole.values[k], limit=12)
+        assert again.crossed
+        assert again.iterations == k
+    assert iterations_to_reach(loss, photo, noise, value=1e9, limit=12).iterations == 0
+
+
+def test_the_terms_are_those_of_the_loss(tiny_vgg: Path) -> None:
+    loss = make_loss(tiny_vgg)
+    photo, picture = torch.rand(2, 1, 3, 32, 32)
+    terms = terms_of(loss, picture, photo)
+    assert terms.total == pytest.approx(terms.content + terms.style + terms.total_variation)
+    assert terms_of(loss, photo, photo).content == 0
+
+
+def test_the_confidence_interval_is_that_of_a_mean() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = (100 + 10 * torch.randn(400, generator=generator)).tolist()
+    low, high = confidence_interval(values)
+    mean = sum(values) / len(values)
+    assert low < mean < high
+    assert high - low == pytest.approx(2 * 1.96 * 10 / 400**0.5, rel=0.15)
+    assert confidence_interval([7, 7, 7]) == (7, 7)
+
+
+def test_training_raises_what_a_net_is_worth_and_the_card_says_it(
+    tiny_vgg: Path,
+    photos: Path,
+    painting: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FST_RUN_FOLDER", raising=False)
+    monkeypatch.setattr("sys.argv", ["fst"])
+    train = ["train", "experiment=laptop", "loss=relative", "loss_network=file", "half=false"]
+    train += [f"loss_network.file={tiny_vgg}", f"style.image={painting}", f"data.root={photos}"]
+    train += ["style.size=64", "data.size=48", "data.workers=0", "net.width=6", "previews.photos=0"]
+    train += ["trainer.accelerator=cpu", "trainer.val_check_interval=null", "loss.tv_weight=0"]
+    for steps in (1, 120):
+        assert main([*train, f"trainer.max_steps={steps}", f"run_dir=runs/after_{steps}"]) == 0
+    words = ["evaluate", "styles=[runs/after_1/swirl.safetensors,runs/after_120/swirl.safetensors]"]
+    words += [f"data.root={photos}", "photos=3", "sizes=[48]", "limit=25", "run_dir=made"]
+    assert main([*words, "update_card=true", "device=cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "iterations of L-BFGS from noise (95% CI" in out
+    one, many = json.loads((tmp_path / "made" / "evaluation.json").read_text())
+    assert [row["name"] for row in (one, many)] == ["after_1_swirl", "after_120_swirl"]
+    assert one["iterations_from_content"] <= 2
+    assert many["iterations_from_noise"] > one["iterations_from_noise"]
+    assert many["total"] < one["total"]
+    assert {"grid", "border", "blobs", "clipping", "color_drift"} == many["artifacts"].keys()
+    for name in ("after_1_swirl_48.csv", "after_1_swirl_48.jpg", "after_1_swirl_48_curves.png"):
+        assert (tmp_path / "made" / name).stat().st_size > 0
+    card = read_card(tmp_path / "runs" / "after_120" / "swirl.safetensors")
+    (row,) = card.evaluation
+    assert row["iterations_from_noise"] == many["iterations_from_noise"]
+    assert main(["stylize", str(photos / "photo_01.jpg"), "--style",
+                 "runs/after_120/swirl.safetensors"]) == 0  # fmt: skip
+
+
+def test_what_is_missing_is_said(
+    tiny_style: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["fst"])
+    words = ["evaluate", f"styles=[{tiny_style}]", f"data.root={photos}", "device=cpu"]
+    assert main(words) == 2
+    assert "which does not ship; give it with loss_network=file" in capsys.readouterr().err
+    assert main([*words, "loss_network=lite"]) == 2
+    assert "give it with style.image=FILE" in capsys.readouterr().err
+    assert main([*words[:1], "styles=[nowhere]", *words[2:]]) == 2
+    assert "style 'nowhere' is unknown" in capsys.readouterr().err

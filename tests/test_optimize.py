@@ -1,0 +1,99 @@
+"""fst optimize, whole, on a tiny network."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fst.cli import main
+from fst.image import read_picture, to_tensor
+
+
+@pytest.fixture
+def words(
+    tiny_vgg: Path, photos: Path, painting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["fst"])
+    return [
+        "optimize", f"content={photos / 'photo_01.jpg'}", f"style.image={painting}",
+        "loss_network=file", f"loss_network.file={tiny_vgg}", "style.size=64", "size=48",
+        "iterations=6", "device=cpu",
+    ]  # fmt: skip
+
+
+def objective(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "objective.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_objective_falls_and_the_picture_has_the_photos_proportions(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "loss=relative"]) == 0
+    run = tmp_path / "runs" / "optimize" / "photo_01_swirl"
+    with Image.open(run / "photo_01_swirl.png") as picture:
+        assert picture.size == (62, 48)
+    rows = objective(run)
+    assert [int(row["iteration"]) for row in rows] == list(range(7))
+    totals = [float(row["total"]) for row in rows]
+    assert totals == sorted(totals, reverse=True)
+    terms = [float(rows[-1][key]) for key in ("content", "style", "total_variation")]
+    assert sum(terms) == pytest.approx(totals[-1], rel=1e-4)
+    assert (run / "previews" / "48px_000006.jpg").exists()
+    assert list(run.glob("events.out.tfevents.*"))
+    assert (run / "config.yaml").exists()
+    out = capsys.readouterr().out
+    assert "tiny_vgg.safetensors" in out
+    assert "iteration    6  total" in out
+    assert main([*words, "loss=relative", "start=noise"]) == 0  # beside it, nothing is replaced
+    assert (run.with_name("photo_01_swirl-2") / "photo_01_swirl.png").exists()
+
+
+def test_several_scales_go_from_coarse_to_fine(words: list[str], tmp_path: Path) -> None:
+    assert main([*words, "loss=relative", "size=[32,48]", "run_dir=made", "method=adam"]) == 0
+    rows = objective(tmp_path / "made")
+    assert [row["size"] for row in rows] == ["32"] * 7 + ["48"] * 7
+    with Image.open(tmp_path / "made" / "photo_01_swirl.png") as picture:
+        assert picture.size == (62, 48)
+
+
+def test_another_picture_may_be_the_start(words: list[str], photos: Path, tmp_path: Path) -> None:
+    other = photos / "photo_02.jpg"
+    words = [*words, "loss=relative", "iterations=0", f"start={other}", "run_dir=made"]
+    assert main(words) == 0
+    made = to_tensor(read_picture(tmp_path / "made" / "photo_01_swirl.png").rgb)
+    wanted = to_tensor(Image.open(other).convert("RGB").resize((62, 48)))
+    assert (made - wanted).abs().mean() < 0.02
+
+
+def test_a_higher_strength_loses_more_content(words: list[str], tmp_path: Path) -> None:
+    ends = []
+    for strength in (0.2, 0.5, 0.8):
+        assert main([*words, f"style.strength={strength}", f"run_dir=s{strength}"]) == 0
+        ends.append(objective(tmp_path / f"s{strength}")[-1])
+    content = [float(row["content"]) for row in ends]
+    assert content == sorted(content)
+    assert content[0] < 0.9 * content[2]
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("content=nowhere.jpg", "nowhere.jpg does not exist"),
+        ("start=nowhere.jpg", "start=nowhere.jpg is neither content nor noise"),
+        ("size=3", "size=3 must be whole numbers of 16 or more"),
+        ("method=sgd", "use one of lbfgs, adam"),
+        ("style.strength=2", "style.strength=2 is not in 0 .. 1"),
+        ("loss.content_distance=l1", "use one of mse, cosine"),
+        ("clip_gradient=1", "needs method=adam"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    words: list[str], word: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, word]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
