@@ -32,7 +32,7 @@ def main(words: list[str]) -> int:
         text = "".join(f"{sample_photo(photo)}\n" for photo in photos)
         FOLDER.with_name(f"quickstart_{name}.txt").write_text(text)
     command = [sys.executable, "-m", "fst.cli", "train", "experiment=quickstart"]
-    command += [f"style={STYLE}", "style.weights.style=0.7", f"run_dir={FOLDER}", *words]
+    command += [f"style={STYLE}", f"run_dir={FOLDER}", *words]
     command += ["data.root=runs/quickstart_train.txt", "data.val_root=runs/quickstart_held_out.txt"]
     code = subprocess.run(command).returncode
     if code:
