@@ -94,7 +94,7 @@ def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 def test_no_previews_are_made_where_none_are_asked_for(train: Train) -> None:
     assert train("previews.photos=0") == 0
-    assert not list(Path("runs/swirl/previews").iterdir())
+    assert not list(Path("runs/swirl").rglob("previews/*"))
 
 
 def test_a_run_leaves_everything_it_promises(
