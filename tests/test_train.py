@@ -20,56 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fst.cli import main
 from fst.run_folder import RunFolder
 from fst.style_file import load_style, read_card
-
-Train = Callable[..., int]
-
-TINY = [
-    "net.width=4",
-    "net.residual_blocks=1",
-    "data.size=32",
-    "data.batch_size=2",
-    "data.workers=0",
-    "style.size=64",
-    "trainer.max_steps=6",
-    "trainer.val_check_interval=3",
-    "trainer.log_every_n_steps=1",
-    "trainer.accelerator=cpu",
-    "previews.photos=1",
-    "previews.size=32",
-    "previews.every=3",
-    "checkpoint_every=3",
-]
-
-
-@pytest.fixture
-def train(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    tiny_vgg: Path,
-    painting: Path,
-    photos: Path,
-) -> Train:
-    """Calls `fst train` in an empty folder; later words win over the tiny defaults."""
-    monkeypatch.chdir(tmp_path)
-    for variable in ("FST_STYLES", "FST_RUN_FOLDER"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(sys, "argv", ["fst"])
-
-    def call(*words: str, given: bool = True) -> int:
-        base = [
-            "experiment=laptop",
-            "loss_network=file",
-            f"loss_network.file={tiny_vgg}",
-            *TINY,
-        ]
-        if given:
-            base += [f"style.image={painting}", f"data.root={photos}"]
-        keys = {word.partition("=")[0] for word in words}
-        os.environ.pop("FST_RUN_FOLDER", None)
-        return main(["train", *(w for w in base if w.partition("=")[0] not in keys), *words])
-
-    return call
-
+from tests.conftest import TINY, Train
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
     return load_style(path)[0].state_dict()

@@ -1,0 +1,58 @@
+"""`fst sheet`: the runs of a sweep side by side."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fst.cli import main
+from tests.conftest import Train
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_of_two_settings_is_one_grid_and_a_ranked_table(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ["-m", "loss=relative", "loss.style_weight=1,4", "style.size=64,96"]
+    assert train(*sweep, "previews.photos=0", "trainer.max_steps=3") == 0
+    (folder,) = Path("runs/multirun").iterdir()
+    assert main(["sheet", str(folder), "--count", "1", "--size", "64", "-o", "out/sheet"]) == 0
+    shown = capsys.readouterr().out
+    assert "runs           4, which differ in style.size, loss.style_weight" in shown
+    rows = rows_of(Path("out/sheet.csv"))
+    settings = {(row["loss.style_weight"], row["style.size"]) for row in rows}
+    assert settings == {("1", "64"), ("1", "96"), ("4", "64"), ("4", "96")}
+    ranks = [float(row["rank"]) for row in rows]
+    assert ranks == sorted(ranks)
+    with Image.open("out/sheet.jpg") as sheet:  # two pictures and a label each way
+        assert min(sheet.size) > 2 * 64
+
+
+def test_runs_of_different_length_compare(train: Train) -> None:
+    words = ["loss=relative", "loss.tv_weight=0", "trainer.val_check_interval=null"]
+    words += ["net.width=6", "previews.photos=0"]
+    for steps in (1, 60):
+        assert train(*words, f"trainer.max_steps={steps}", f"run_dir=runs/after_{steps}") == 0
+    assert main(["sheet", "runs/after_1", "runs/after_60", "--size", "64", "--count", "2"]) == 0
+    rows = rows_of(Path("sheet.csv"))
+    by_run = {Path(row["run"]).name: row for row in rows}
+    assert float(by_run["after_60"]["style"]) < float(by_run["after_1"]["style"])
+    assert "trainer.max_steps" in rows[0]
+    with Image.open("sheet.jpg") as sheet:  # the photos, then a row a run
+        assert sheet.size[1] >= 3 * 64
+
+
+def test_without_a_finished_run_it_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert main(["sheet", "empty"]) == 2
+    assert "there is no finished run in empty; `fst train -m ...`" in capsys.readouterr().err
+    assert main(["sheet", "nowhere"]) == 2
+    assert "nowhere is no folder" in capsys.readouterr().err
