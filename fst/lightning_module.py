@@ -68,6 +68,10 @@ class FastStyleTransfer(pl.LightningModule):
         self.log_dict(named, batch_size=len(batch.paths), sync_dist=True)
         return losses.total
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.net.remove_grid()
+
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning_rate)
         if self.schedule == "constant":

@@ -95,6 +95,14 @@ def test_a_run_leaves_everything_it_promises(
     assert Image.open("o.png").size == (128, 96)
 
 
+def test_a_trained_net_has_no_lattice_in_its_last_kernels(train: Train) -> None:
+    assert train("trainer.max_steps=4", "half=false") == 0
+    weight = tensors(Path("runs/swirl/swirl.safetensors"))["conv2.conv.weight"]
+    wave = torch.exp(2j * torch.pi * torch.arange(9) / 4)
+    responses = [float((weight.to(wave.dtype) @ w).abs().max()) for w in (wave, wave**2)]
+    assert max(responses) < 1e-5 < 0.01 < float(weight.abs().max())
+
+
 def test_the_loss_goes_down(train: Train) -> None:
     assert train("trainer.max_steps=60", "trainer.val_check_interval=20", "net.width=8") == 0
     totals = [value for _, value in scalars(Path("runs/swirl"))["val/total"]]

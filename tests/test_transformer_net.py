@@ -79,3 +79,33 @@ def test_pixel_net_is_the_net_between_8_bit_pixels() -> None:
     pixels = torch.randint(0, 256, (1, 3, 21, 18), dtype=torch.uint8)
     expected = (net(pixels.float() / 255) * 255).round().to(torch.uint8)
     assert torch.equal(PixelNet(net)(pixels), expected)
+
+
+def lattice(period: int, axis: int) -> torch.Tensor:
+    wave = torch.cos(2 * torch.pi * torch.arange(48) / period + 0.3)
+    plane = (wave[:, None] if axis == 0 else wave[None]) * torch.ones(48, 48)
+    return plane.expand(1, 4, 48, 48)
+
+
+@pytest.mark.parametrize("period", [2, 4])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_lattice_of_two_or_four_pixels_does_not_pass(period: int, axis: int) -> None:
+    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1)
+
+    def response() -> float:
+        inside = net.conv2(lattice(period, axis))[..., 8:-8, 8:-8]
+        return float((inside - net.conv2.conv.bias[:, None, None]).detach().abs().max())
+
+    torch.nn.init.normal_(net.conv2.conv.weight)
+    assert response() > 1
+    net.remove_grid()
+    assert response() < 1e-4
+
+
+def test_removing_the_grid_twice_is_removing_it_once() -> None:
+    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1)
+    torch.nn.init.normal_(net.conv2.conv.weight)
+    net.remove_grid()
+    once = net.conv2.conv.weight.detach().clone()
+    net.remove_grid()
+    torch.testing.assert_close(net.conv2.conv.weight, once)
