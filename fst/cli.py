@@ -50,6 +50,7 @@ QUOTED_KEYS = {
     "teacher2.file",
     "teacher2.heads",
 }
+LIST_KEYS = ("styles",)
 LAYER_KEYS = ("loss.content_layers", "loss.style_layers", "teacher.layers", "teacher2.layers")
 
 
@@ -106,7 +107,8 @@ def usage() -> str:
 def prepare_overrides(arguments: list[str]) -> list[str]:
     """Make a user's ``key=value`` words safe for Hydra's grammar, before Hydra sees them.
 
-    Flags go first, as argparse wants them. Values of path-valued keys are quoted. Layers of the
+    Flags go first, as argparse wants them. Values of path-valued keys are quoted, also
+    in lists, which may come without their brackets. Layers of the
     loss may be named without Hydra's ``+``, as any layer of the network may be asked for. In a
     multirun (``-m``) a value with commas is left to Hydra as a sweep unless it names a file that
     exists. A word that is neither a flag nor ``key=value`` is refused with a sentence.
@@ -142,7 +144,9 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
             raise FstError(f"'{word}' is not key=value; did you mean style={word}?")
         if key.lstrip("+") in QUOTED_KEYS and value not in ("", "null", "???"):
             sweep = multirun and "," in value and not Path(value).expanduser().exists()
-            word = word if sweep or _is_quoted(value) else f"{key}={quote(value)}"
+            word = word if sweep else f"{key}={_quoted_once(value)}"
+        if key in LIST_KEYS:
+            word = f"{key}=[{','.join(map(_quoted_once, _items(value)))}]"
         if key.startswith(LAYER_KEYS):
             word = f"++{word}"
         prepared.append(word)
@@ -155,6 +159,19 @@ def quote(value: str) -> str:
     # in quotes Hydra reads backslashes literally, but for those that stand before a quote
     value = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
     return f"'{value}'"
+
+
+def _items(value: str) -> list[str]:
+    """The paths of ``[a,b]``, ``a,b`` or ``a``; one that exists may hold commas itself."""
+    inside = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
+    for whole in (value, inside):
+        if os.path.exists(whole):
+            return [whole]
+    return [item.strip() for item in inside.split(",") if item.strip()]
+
+
+def _quoted_once(value: str) -> str:
+    return value if _is_quoted(value) else quote(value)
 
 
 def _is_quoted(value: str) -> bool:

@@ -57,6 +57,22 @@ def test_a_sweep_over_paintings_stays_a_sweep_but_a_file_with_a_comma_is_one(
     assert not parse(single).is_sweep_override()
 
 
+@pytest.mark.parametrize(
+    ("word", "items"),
+    [
+        ("styles=[wave,runs/a b/x.safetensors]", ["wave", "runs/a b/x.safetensors"]),
+        ("styles=wave", ["wave"]),
+        ("styles=wave, it's (1).safetensors", ["wave", "it's (1).safetensors"]),
+        ("styles=[]", []),
+        ("styles=['wave']", ["wave"]),
+    ],
+)
+def test_lists_of_styles_may_hold_any_path(word: str, items: list[str]) -> None:
+    (prepared,) = prepare_overrides([word])
+    assert OverridesParser.create().parse_override(prepared).value() == items
+    assert prepare_overrides([prepared]) == [prepared]
+
+
 def test_a_bare_word_is_refused_with_a_suggestion() -> None:
     with pytest.raises(FstError, match="did you mean style=starry_night"):
         prepare_overrides(["starry_night"])
