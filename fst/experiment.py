@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import hydra
@@ -29,6 +29,7 @@ from fst.settings import plain
 from fst.strength import PROBES, calibrate
 from fst.style_file import Card
 
+WEIGHTS = ("content", "style", "tv")
 CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
 
 
@@ -53,17 +54,31 @@ def build_network(config: DictConfig) -> LossNetwork:
 
 
 def build_loss(
-    config: DictConfig, painting: Painting, network: LossNetwork, photos: Callable[[], Tensor]
+    config: DictConfig,
+    painting: Painting,
+    network: LossNetwork,
+    photos: Callable[[], Tensor],
+    known: Mapping[str, float] | None = None,
 ) -> PerceptualLoss:
     """The configured loss against a painting; the style's weights multiply the loss's.
 
-    A calibrated loss solves for its weights on ``photos()`` (B, 3, H, W), RGB in [0, 1].
+    Those that are known to suit a painting in the paper's units count where those units do. A
+    calibrated loss solves for its weights on ``photos()`` (B, 3, H, W), RGB in [0, 1], unless they
+    are ``known`` from before.
     """
     options = plain(config.loss)
     calibrated, weights = options.pop("calibrated"), config.style.weights
     loss = PerceptualLoss(network=network, style_image=painting.image, **options)
+    if known is not None:
+        return loss.reweighted(**known)
     strength = config.style.strength
     if calibrated:
+        for key in ("content_weight", "style_weight"):
+            if options[key] != 1:
+                raise FstError(
+                    f"loss.{key}={options[key]} has no effect in loss=calibrated, which solves for "
+                    "it; say style.strength=0.7, or loss=relative for weights of your own"
+                )
         solved = calibrate(loss, photos(), strength=strength, tv=loss.tv_weight)
         base = (solved.content_weight, solved.style_weight, solved.tv_weight)
     elif strength != 0.5:
@@ -73,9 +88,10 @@ def build_loss(
         )
     else:
         base = (loss.content_weight, loss.style_weight, loss.tv_weight)
-    return loss.reweighted(
-        content=base[0] * weights.content, style=base[1] * weights.style, tv=base[2] * weights.tv
-    )
+    authors = config.style.johnson_weights
+    factors = [weights[key] * (1 if loss.relative else authors[key]) for key in WEIGHTS]
+    content, style, tv = (value * factor for value, factor in zip(base, factors, strict=True))
+    return loss.reweighted(content=content, style=style, tv=tv)
 
 
 def calibration_photos(data: PhotoData) -> Tensor:
@@ -177,11 +193,7 @@ def build_card(
             "loss": plain(config.loss),
             "style_weights": plain(config.style.weights),
             "strength": config.style.strength if config.loss.calibrated else None,
-            "weights": {
-                "content": loss.content_weight,
-                "style": loss.style_weight,
-                "tv": loss.tv_weight,
-            },
+            "weights": loss.weights,
             "optimizer": plain(config.optimizer),
             "precision": config.trainer.precision,
             "seed": config.seed,

@@ -124,6 +124,10 @@ class PerceptualLoss(nn.Module):
                 f"style image {width}x{height} is smaller than {needed} px, which "
                 f"{', '.join(self.style_layers)} need; pick a larger one or a larger style.size"
             )
+        #: squared differences of neighbours in the painting, for each pixel, in 0..255
+        self.style_variation = float(total_variation(255 * style_image)) / (
+            style_image.shape[-2] * style_image.shape[-1]
+        )
         with torch.no_grad():
             features = network(style_image, self.style_layers)
             for name in self.style_layers:
@@ -142,6 +146,11 @@ class PerceptualLoss(nn.Module):
     def content_target(self, content: Tensor) -> dict[str, Tensor]:
         """content (B, 3, H, W), RGB in [0, 1] -> its features, as ``compare`` needs them."""
         return self.network(content, self.content_layers)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weights of the three terms, as ``reweighted`` takes them."""
+        return {"content": self.content_weight, "style": self.style_weight, "tv": self.tv_weight}
 
     def reweighted(self, *, content: float, style: float, tv: float) -> PerceptualLoss:
         """The same loss with other weights of its three terms."""

@@ -80,7 +80,18 @@ class RunFolder:
                 ) from None
             yield
 
-    def write_about(self, verb: str, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+    def weights(self) -> dict[str, float] | None:
+        """The weights of the loss that the run began with, if they are known."""
+        about = json.loads(self.about_file.read_text(encoding="utf-8"))
+        return about.get("weights")
+
+    def write_about(
+        self,
+        verb: str,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         """The resolved config and the versions, commit, seed, machine and inputs behind it."""
         about = {
             "fst": fst.__version__,
@@ -88,6 +99,7 @@ class RunFolder:
             "seed": config.get("seed"),
             "command": ["fst", verb, *sys.argv[1:]],
             "inputs": dict(inputs),
+            "weights": None if weights is None else dict(weights),
             "machine": machine(),
             "python": platform.python_version(),
             "packages": dict(_versions()),

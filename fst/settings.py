@@ -47,8 +47,9 @@ LEAST: dict[str, float] = {
     "limit": 1,
     "history": 1,
 }
+TERMS = ("content", "style", "tv")
 NUMBERS = (
-    *("style.weights.content", "style.weights.style", "style.weights.tv"),
+    *(f"style.{key}.{term}" for key in ("weights", "johnson_weights") for term in TERMS),
     *("loss.content_weight", "loss.style_weight", "loss.tv_weight"),
     *("optimizer.learning_rate", "learning_rate", "net.output_gain"),
     *("style.strength", "loss.mean_weight"),

@@ -17,12 +17,13 @@ from fst.errors import FstError
 from fst.image_optimizer import optimize
 from fst.perceptual_loss import PerceptualLoss
 
-RATIO_AT_HALF = 4.0  # content lost over style left at strength 0.5, chosen by eye
+RATIO_AT_HALF = 20.0  # content lost over style left at strength 0.5, chosen by eye
 SPREAD = 1.0  # natural logarithm of the ratio for each unit of the logit of the strength
 LEAST, MOST = 0.02, 0.98  # strengths beyond count as these
 FIRST_WEIGHT = 4.0  # of the style left, to start from
-ITERATIONS, ROUNDS, TOLERANCE = 25, 6, 0.05  # of L-BFGS; of corrections; of the ratio's logarithm
-PROBES, PROBE_SIDE = 4, 128  # crops; pixels
+ITERATIONS, ROUNDS, TOLERANCE = 20, 6, 0.1  # of L-BFGS; of corrections; of the ratio's logarithm
+SETTLED = 3  # rounds before a ratio counts: until then style is still being won
+PROBES, PROBE_SIDE, ONE_SIDE = 4, 192, 320  # crops; pixels, of several photos and of one
 
 
 class Calibration(NamedTuple):
@@ -48,23 +49,21 @@ def ratio(strength: float) -> float:
 
 
 def probes(photos: Tensor) -> Tensor:
-    """photos (B, 3, H, W) -> up to ``PROBES`` crops of them, no larger than ``PROBE_SIDE``."""
-    height, width = photos.shape[-2:]
-    side = min(PROBE_SIDE, height, width)
-    tops, lefts = [0, height - side], [0, width - side]
-    corners = [(t, le) for t in dict.fromkeys(tops) for le in dict.fromkeys(lefts)]
-    if len(photos) >= PROBES:
-        corners = [((height - side) // 2, (width - side) // 2)]
-    crops = [photos[..., t : t + side, le : le + side] for t, le in corners]
-    return torch.cat(crops)[:PROBES]
+    """photos (B, 3, H, W) -> the middles of up to ``PROBES`` of them, ``PROBE_SIDE`` at most.
+
+    One photo alone is taken whole, or its middle, of ``ONE_SIDE`` at most.
+    """
+    limit = ONE_SIDE if len(photos) == 1 else PROBE_SIDE
+    top, left = (max(side - limit, 0) // 2 for side in photos.shape[-2:])
+    return photos[:PROBES, :, top : top + limit, left : left + limit]
 
 
 def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: float) -> Calibration:
     """The weights under which the optimum of ``loss`` has the ratio of ``strength``.
 
     photos (B, 3, H, W), RGB in [0, 1], at the size they will be stylized at; ``loss`` is relative,
-    its own weights are not looked at. ``tv`` is the weight of total variation over that of the
-    photos. Deterministic.
+    its own weights are not looked at. ``tv`` is the weight of total variation over the mean of
+    that of the photos and of the painting, as one of fine strokes may show them. Deterministic.
     Raises ``FstError`` for a strength outside 0 .. 1.
     """
     wanted = math.log(ratio(strength))
@@ -75,7 +74,8 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
         target = bare.content_target(photos)
         before = bare.compare(photos, target)
     style_before = float(before.style)
-    own = max(float(before.total_variation), 1e-12)
+    painted = loss.style_variation * photos.shape[-2] * photos.shape[-1]
+    own = max((float(before.total_variation) + painted) / 2, 1e-12)
 
     def solve(weight: float, start: Tensor) -> tuple[Tensor, float, float]:
         def objective(image: Tensor) -> Tensor:
@@ -98,11 +98,11 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
         image, lost, left = solve(math.exp(log_weight), image)
         reached = math.log(max(lost, 1e-6) / max(left, 1e-6))
         tried.append((log_weight, reached))
-        if abs(reached - wanted) < TOLERANCE:
+        if len(tried) >= SETTLED and abs(reached - wanted) < TOLERANCE:
             break
         log_weight = _next(tried, wanted)
     else:
-        log_weight = min(tried, key=lambda pair: abs(pair[1] - wanted))[0]
+        log_weight = min(tried[SETTLED - 1 :], key=lambda pair: abs(pair[1] - wanted))[0]
     probed = photos.shape[-2] * photos.shape[-1]
     return Calibration(
         content_weight=1.0,
@@ -117,7 +117,7 @@ def _next(tried: list[tuple[float, float]], wanted: float) -> float:
     """The next logarithm of the weight: by the secant, no more than a factor of 8 away."""
     weight, reached = tried[-1]
     slope = 1.0
-    if len(tried) > 1 and abs(weight - tried[-2][0]) > 1e-3:
+    if len(tried) > SETTLED and abs(weight - tried[-2][0]) > 1e-3:
         slope = (reached - tried[-2][1]) / (weight - tried[-2][0])
         slope = min(max(slope, 0.4), 3.0)
     return weight + min(max((wanted - reached) / slope, -math.log(8)), math.log(8))

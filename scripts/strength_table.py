@@ -31,6 +31,8 @@ from fst.photo_files import list_photos
 from fst.run_folder import machine
 
 STYLES = "great_wave,starry_night,the_scream,udnie,poppies,mondrian_composition"
+# the same weights for each: those that the authors picked for some paintings are set aside
+FIXED = [f"style.johnson_weights.{term}=1" for term in ("content", "style", "tv")]
 LOSSES = ("johnson", "relative", "calibrated")
 
 
@@ -76,7 +78,7 @@ def solved(
     asked: argparse.Namespace, kind: str, style: str, photo: Tensor
 ) -> tuple[float, float, Tensor]:
     """Content lost, style left and the picture, after the iterations asked for."""
-    words = [f"style={style}", f"style.root={asked.paintings}", "content=x"]
+    words = [f"style={style}", f"style.root={asked.paintings}", "content=x", *FIXED]
     kinds = [f"loss={kind}", *([f"style.strength={asked.strength}"] * (kind == "calibrated"))]
     if asked.network is not None:
         words += ["loss_network=file", f"loss_network.file={asked.network}"]

@@ -13,7 +13,7 @@ from fst.loss_network_file import load_loss_network
 from fst.paint import paint
 from fst.paths import sample_photo
 from fst.perceptual_loss import PerceptualLoss
-from fst.strength import PROBE_SIDE, PROBES, Calibration, calibrate, probes, ratio
+from fst.strength import ONE_SIDE, PROBE_SIDE, PROBES, Calibration, calibrate, probes, ratio
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +66,9 @@ def test_the_same_call_solves_to_the_same_weights(lite: LossNetwork, photo: Tens
 
 
 def test_probes_are_crops_of_the_photos() -> None:
-    one = probes(torch.rand(1, 3, 200, 300))
-    assert one.shape == (PROBES, 3, PROBE_SIDE, PROBE_SIDE)
-    assert probes(torch.rand(1, 3, 100, 90)).shape[-2:] == (90, 90)
-    assert probes(torch.rand(6, 3, 192, 192)).shape == (PROBES, 3, PROBE_SIDE, PROBE_SIDE)
+    assert probes(torch.rand(1, 3, 200, 500)).shape == (1, 3, 200, ONE_SIDE)
+    assert probes(torch.rand(6, 3, 100, 90)).shape == (PROBES, 3, 100, 90)
+    assert probes(torch.rand(2, 3, 256, 256)).shape == (2, 3, PROBE_SIDE, PROBE_SIDE)
 
 
 def test_a_strength_outside_its_range_is_refused() -> None:

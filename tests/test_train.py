@@ -95,6 +95,24 @@ def test_a_run_leaves_everything_it_promises(
     assert Image.open("o.png").size == (128, 96)
 
 
+def test_one_strength_is_solved_for_and_in_the_card(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = []
+    for strength in (0.3, 0.7):
+        words = ["loss=calibrated", f"style.strength={strength}", "trainer.max_steps=1"]
+        assert train(*words, f"run_dir=runs/{strength}") == 0
+        assert f"strength       {strength}: style" in capsys.readouterr().out
+        card = read_card(Path(f"runs/{strength}/swirl.safetensors"))
+        assert card.training["strength"] == strength
+        weights.append(card.training["weights"]["style"])
+    assert weights[0] < weights[1]
+    assert train("loss=calibrated", "loss.style_weight=5") == 2
+    assert "loss.style_weight=5 has no effect in loss=calibrated" in capsys.readouterr().err
+    assert train("style.strength=0.7") == 2
+    assert "style.strength=0.7 needs loss=calibrated" in capsys.readouterr().err
+
+
 def test_a_trained_net_has_no_lattice_in_its_last_kernels(train: Train) -> None:
     assert train("trainer.max_steps=4", "half=false") == 0
     weight = tensors(Path("runs/swirl/swirl.safetensors"))["conv2.conv.weight"]

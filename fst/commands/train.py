@@ -65,15 +65,10 @@ def train(config: DictConfig) -> Path:
     config.style.name = name = config.style.name or painting.name
     data = build_data(config)
     network = build_network(config)
-    loss = build_loss(config, painting, network, lambda: calibration_photos(data))
-    pl.seed_everything(config.seed, verbose=False)
-    net = TransformerNet(**config.net)
-    module = FastStyleTransfer(net=net, loss=loss, compile=config.compile, **config.optimizer)
-
     inputs = {
         "painting": fingerprint(painting.image.numpy().tobytes()),
         "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
-        "loss network": loss.network.fingerprint(),
+        "loss network": network.fingerprint(),
     }
     run, resuming, settings = _open_run(config, inputs)
     path = run.style_file(name)
@@ -83,7 +78,14 @@ def train(config: DictConfig) -> Path:
         return path
     say(f"painting       {painting.source} ({config.style.title or name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
-    say(f"loss network   {loss.network.description}")
+    say(f"loss network   {network.description}")
+    known = run.weights() if resuming else None
+    if config.loss.calibrated and known is None:
+        say("               solving for the weights of the loss")
+    loss = build_loss(config, painting, network, lambda: calibration_photos(data), known)
+    pl.seed_everything(config.seed, verbose=False)
+    net = TransformerNet(**config.net)
+    module = FastStyleTransfer(net=net, loss=loss, compile=config.compile, **config.optimizer)
     if config.loss.calibrated:
         say(
             f"strength       {config.style.strength}: style {loss.style_weight:.3g}, total "
@@ -93,7 +95,7 @@ def train(config: DictConfig) -> Path:
     trainer = build_trainer(config, run, data, build_previews(config, run, data, painting))
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not resuming:
-            run.write_about("train", settings, inputs)
+            run.write_about("train", settings, inputs, loss.weights)
             _say_estimate(trainer, module, data)
         fit(trainer, module, data, run.checkpoint if resuming else None)
         trainer.validate(module, data, verbose=False)
