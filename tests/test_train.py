@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from fst.cli import main
 from fst.run_folder import RunFolder
 from fst.style_file import load_style, read_card
 from tests.conftest import TINY, Train
+
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
     return load_style(path)[0].state_dict()
