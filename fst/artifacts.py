@@ -50,6 +50,19 @@ class Artifacts(NamedTuple):
         return [name for name, limit in LIMITS.items() if getattr(self, name) > limit]
 
 
+def flat_photos(size: int) -> dict[str, Tensor]:
+    """What nets stumble over, (3, size, size) each: one constant color, and a sky.
+
+    The sky goes from blue to pale over its height and has the grain of a camera, one level of 255.
+    """
+    constant = torch.tensor([0.47, 0.67, 0.9])[:, None, None].expand(3, size, size).clone()
+    height = torch.linspace(0, 1, size)[None, :, None]
+    top, bottom = (torch.tensor(c)[:, None, None] for c in ([0.35, 0.6, 0.86], [0.86, 0.9, 0.94]))
+    grain = torch.randn(3, size, size, generator=torch.Generator().manual_seed(0)) / 255
+    sky = (top + (bottom - top) * height + grain).clamp(0, 1)
+    return {"constant": constant, "sky": sky}
+
+
 @torch.no_grad()
 def find_artifacts(picture: Tensor, photo: Tensor, painting: Tensor | None = None) -> Artifacts:
     """Every score of ``picture`` against ``photo``; with ``painting`` its colors are welcome."""

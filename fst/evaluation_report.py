@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,16 @@ def in_words(row: dict[str, Any]) -> str:
             f"  worth {least}{count:.0f} iterations of L-BFGS from {start} (95% CI {low:.0f} to "
             f"{high:.0f}{more}), {seconds:.1f} s: {speed_up:.0f} times faster"
         )
-    lines.append("  artifacts " + ", ".join(f"{k} {v:.2f}" for k, v in row["artifacts"].items()))
+    lines.append(f"  artifacts {in_one_line(row['artifacts'])}")
+    for name, scores in row["artifacts_flat"].items():
+        lines.append(f"    of a flat photo ({name}): {in_one_line(scores)}")
     return "\n".join(lines)
+
+
+def in_one_line(scores: Mapping[str, float]) -> str:
+    """Scores, and which are findings."""
+    shown = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+    return f"{shown}; over the limit: {' '.join(Artifacts(**scores).findings()) or 'none'}"
 
 
 def store(stem: Path, made: Sequence[PhotoResult]) -> None:

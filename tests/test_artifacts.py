@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from fst.artifacts import LIMITS, find_artifacts
+from fst.artifacts import LIMITS, find_artifacts, flat_photos
 from fst.image import read_picture, to_tensor
 from fst.paint import paint
 from fst.paths import sample_photo
 
 sys.path.append(str(Path(__file__).parent.parent / "scripts"))
-from plant_artifacts import PLANTED, count
+from plant_artifacts import PLANTED, checkerboard, count, cross_hatch, frame, lines
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
@@ -42,6 +42,18 @@ def test_what_the_photo_has_too_is_not_held_against_the_picture(name: str) -> No
     photo = pictures()[0][1]
     dirty = plant(photo, torch.Generator().manual_seed(0))
     assert score not in find_artifacts(dirty, dirty).findings()
+
+
+def test_flat_photos_are_clean_and_what_is_planted_in_them_is_found() -> None:
+    flat = flat_photos(128)
+    assert flat["constant"].flatten(1).std(1).max() == 0
+    for photo in flat.values():
+        assert find_artifacts(photo, photo).findings() == []
+    for plant, score in PLANTED.values():
+        if plant not in (checkerboard, cross_hatch, lines, frame):
+            continue  # a dead rim of a flat sky is nothing to see
+        dirty = plant(flat["sky"], torch.Generator().manual_seed(0))
+        assert score in find_artifacts(dirty, flat["sky"]).findings()
 
 
 def test_pictures_as_small_as_previews_have_scores() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,13 @@ import torch
 import yaml
 from omegaconf import DictConfig
 
-from fst.artifacts import find_artifacts
+from fst.artifacts import find_artifacts, flat_photos
 from fst.console import say
 from fst.errors import FstError
 from fst.evaluation import STARTS, Curve, PhotoResult, iterations_to_reach, terms_of
 from fst.evaluation_report import in_words, store, summary
 from fst.experiment import build_network
-from fst.image import (
-    read_picture,
-    to_tensor,
-    write_whole,
-)
+from fst.image import read_picture, to_image, to_tensor, write_whole
 from fst.loss_network import LossNetwork
 from fst.loss_network_file import load_loss_network
 from fst.painting import Painting, load_painting
@@ -75,6 +72,7 @@ def evaluate(config: DictConfig) -> list[dict[str, Any]]:
             made = [one_photo(config, loss, painting, path, photo, size) for photo in photos]
             row = {"name": label, "size": size, "loss_network": network.description}
             row |= summary(made, config.limit)
+            row["artifacts_flat"] = on_flat_photos(path, painting, size, config.device)
             measured.append(row)
             say(in_words(row))
             store(folder / f"{label}_{size}", made)
@@ -190,13 +188,30 @@ def one_photo(
     )
 
 
+def on_flat_photos(
+    path: Path, painting: Painting, size: int, device: str
+) -> dict[str, dict[str, float]]:
+    """The artifacts of a constant color and of a flat sky, by name."""
+    stylizer = Stylizer(path, device=device)
+    found = {}
+    for name, photo in flat_photos(size).items():
+        picture = to_tensor(stylizer(to_image(photo[None])))[0]
+        found[name] = find_artifacts(picture, photo, painting.image[0].cpu())._asdict()
+    return found
+
+
+def rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    return {key: round(value, 4) for key, value in scores.items()}
+
+
 def update_card(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write the figures into a style file, whose tensors stay as they are."""
     card = read_card(path)
     keys = ("size", "photos", "loss_network", "limit", "total", "photo_itself")
     card.evaluation = [
         {key: row[key] for key in row if key in keys or key.startswith(("iterations", "interval"))}
-        | {"artifacts": {key: round(value, 4) for key, value in row["artifacts"].items()}}
+        | {"artifacts": rounded(row["artifacts"])}
+        | {"artifacts_flat": {name: rounded(of) for name, of in row["artifacts_flat"].items()}}
         for row in rows
     ]
     rewrite_card(path, card)
