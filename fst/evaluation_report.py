@@ -78,9 +78,9 @@ def in_one_line(scores: Mapping[str, float]) -> str:
     return f"{shown}; over the limit: {' '.join(Artifacts(**scores).findings()) or 'none'}"
 
 
-def store(stem: Path, made: Sequence[PhotoResult]) -> None:
+def store(folder: Path, name: str, made: Sequence[PhotoResult]) -> None:
     """CSV by photo and of the curves, a plot, and a sheet of photos over pictures."""
-    with open(stem.with_suffix(".csv"), "w", newline="") as file:
+    with open(folder / f"{name}.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["photo", "start", "iteration", "total", "net_total"])
         for one in made:
@@ -89,8 +89,8 @@ def store(stem: Path, made: Sequence[PhotoResult]) -> None:
                     shown = [one.name, start, iteration, f"{value:.6g}"]
                     table.writerow([*shown, f"{one.terms.total:.6g}"])
     rows = [[to_image(one.photo) for one in made], [to_image(one.picture) for one in made]]
-    save_picture(stem.with_suffix(".jpg"), Picture(rgb=contact_sheet(rows)), quality=92)
-    curves_plot(made, stem.with_name(f"{stem.name}_curves.png"))
+    save_picture(folder / f"{name}.jpg", Picture(rgb=contact_sheet(rows)), quality=92)
+    curves_plot(made, folder / f"{name}_curves.png")
 
 
 def curves_plot(made: Sequence[PhotoResult], path: Path) -> None:

@@ -187,7 +187,9 @@ def build_card(
         },
         training={
             "steps": trainer.global_step,
-            "batch_size": config.data.batch_size * trainer.world_size,
+            "batch_size": config.data.batch_size
+            * trainer.world_size
+            * trainer.accumulate_grad_batches,
             "size": config.data.size,
             "style_size": config.style.size,
             "loss": plain(config.loss),

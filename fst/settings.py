@@ -11,7 +11,7 @@ from typing import Any
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fst.errors import FstError
@@ -73,11 +73,15 @@ def check_settings(config: DictConfig) -> None:
             if not isinstance(weight, int | float) or weight < 0:
                 raise FstError(f"loss.{group}.{name}={weight} must be a number of 0 or more")
     crop_scale = OmegaConf.select(config, "data.crop_scale", default=[1, 1])
-    low, high = (*crop_scale, None, None)[:2]
+    low, high = (*crop_scale, None, None)[:2] if _is_list(crop_scale) else (None, None)
     if not (
         isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high <= 1
     ):
         raise FstError(f"data.crop_scale={config.data.crop_scale} must be [low,high] in 0 .. 1")
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, ListConfig | list | tuple)
 
 
 def config_error_sentence(error: Exception) -> str:
@@ -90,7 +94,7 @@ def config_error_sentence(error: Exception) -> str:
         known = [str(key) for key in cause.parent_node or {}]
         near = difflib.get_close_matches(str(cause.key), known, n=1)
         mean = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-        return f"{cause.full_key} is no setting; {mean} (`fst train --cfg job` shows all)"
+        return f"{cause.full_key} is no setting; {mean} (--cfg job shows all)"
     text = " ".join(str(error).split("\nSee ")[0].split())
     override = getattr(error, "override", None)
     return f"'{override}' is not understood: {text}" if override else text

@@ -74,6 +74,11 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
         target = bare.content_target(photos)
         before = bare.compare(photos, target)
     style_before = float(before.style)
+    if style_before <= 0:
+        raise FstError(
+            "loss=calibrated needs a style to win: a layer of loss.style_layers with a weight "
+            "above 0, and a painting that is not the photo; or say loss=relative"
+        )
     painted = loss.style_variation * photos.shape[-2] * photos.shape[-1]
     own = max((float(before.total_variation) + painted) / 2, 1e-12)
 
@@ -94,15 +99,18 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
 
     log_weight, image = math.log(FIRST_WEIGHT), photos
     tried: list[tuple[float, float]] = []
+    outcomes: dict[float, tuple[float, float]] = {}
     for _ in range(ROUNDS):
         image, lost, left = solve(math.exp(log_weight), image)
         reached = math.log(max(lost, 1e-6) / max(left, 1e-6))
         tried.append((log_weight, reached))
+        outcomes[log_weight] = lost, left
         if len(tried) >= SETTLED and abs(reached - wanted) < TOLERANCE:
             break
         log_weight = _next(tried, wanted)
     else:
         log_weight = min(tried[SETTLED - 1 :], key=lambda pair: abs(pair[1] - wanted))[0]
+    lost, left = outcomes[log_weight]
     probed = photos.shape[-2] * photos.shape[-1]
     return Calibration(
         content_weight=1.0,

@@ -21,13 +21,13 @@ BYTES_PER_PIXEL = 1200
 
 def choose_device(name: str) -> torch.device:
     """'auto' is the first of CUDA, MPS and CPU that is there. Raises ``FstError`` if it is not."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(name)):
         raise FstError(f"device '{name}' is unknown; use auto, cuda, cuda:1, mps or cpu")
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next((kind for kind, found in there.items() if found), "cpu")
     if not there.get(name.split(":")[0], True):
-        raise FstError(f"device '{name}' is not available on this machine; use --device cpu")
+        raise FstError(f"device '{name}' is not available on this machine; use cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise FstError(f"device '{name}' is not there: {torch.cuda.device_count()} GPUs are")

@@ -9,10 +9,12 @@ from typing import Any
 
 import yaml
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
 from fst.artifacts import Artifacts, find_artifacts
 from fst.errors import FstError
 from fst.image import Picture, contact_sheet, to_tensor
+from fst.painting import load_painting
 from fst.run_folder import HARMLESS
 from fst.style_file import SUFFIX, Card, read_card
 from fst.stylizer import Stylizer
@@ -106,15 +108,29 @@ def rank(runs: Sequence[Run], artifacts: Sequence[Artifacts]) -> list[dict[str, 
 
 
 def pictures(run: Run, photos: Sequence[Image.Image]) -> tuple[list[Image.Image], Artifacts]:
-    """The photos stylized by a run, and their mean artifacts."""
+    """The photos stylized by a run, and their mean artifacts.
+
+    The painting's colors are welcome; without a painting any are.
+    """
     stylizer = Stylizer(run.style)
+    painting = painting_of(run)
     made = [stylizer.picture(Picture(rgb=photo)).rgb for photo in photos]
     found = [
-        find_artifacts(to_tensor(picture)[0], to_tensor(photo)[0])
+        find_artifacts(to_tensor(picture)[0], to_tensor(photo)[0], painting)
         for picture, photo in zip(made, photos, strict=True)
     ]
-    means = [sum(values) / len(found) for values in zip(*found, strict=True)]
-    return made, Artifacts(*means)
+    means = Artifacts(*(sum(values) / len(found) for values in zip(*found, strict=True)))
+    return made, means if painting is not None else means._replace(color_drift=0.0)
+
+
+def painting_of(run: Run) -> Tensor | None:
+    """The painting of a run (3, H, W), RGB in [0, 1]; None where it is gone."""
+    keys = ("image", "painted", "file", "root", "size")
+    named: dict[str, Any] = {key: run.settings.get(f"style.{key}") for key in keys}
+    try:
+        return load_painting(**named).image[0]
+    except FstError:
+        return None
 
 
 def grid_of(

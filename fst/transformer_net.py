@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fst.errors import FstError
+
+UPSAMPLINGS = ("nearest", "bilinear")
 MIN_SIDE = 16  # pixels: the least that is promised, tested and exported
 
 
@@ -76,7 +79,7 @@ class ResidualBlock(nn.Module):
 
 
 class UpsampleConvLayer(nn.Module):
-    """Nearest-neighbour enlargement to a given size, then a convolution.
+    """Enlargement to a given size, nearest-neighbour or bilinear, then a convolution.
 
     Departure: the paper's transposed convolution spreads unevenly and leaves a checkerboard
     (Odena et al. 2016). The target is the size the encoder had on the way down, not "times two":
@@ -84,15 +87,17 @@ class UpsampleConvLayer(nn.Module):
     exported graph free of size-dependent slices.
     """
 
-    def __init__(self, *, in_channels: int, out_channels: int, kernel_size: int) -> None:
+    def __init__(self, *, in_channels: int, out_channels: int, kernel_size: int, mode: str) -> None:
         super().__init__()
+        self.mode = mode
         self.conv = ConvLayer(
             in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size, stride=1
         )
 
     def forward(self, x: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
         """x (B, in, h, w), size (H, W) -> (B, out, H, W)."""
-        return self.conv(F.interpolate(x, size=size, mode="nearest"))
+        corners = None if self.mode == "nearest" else False
+        return self.conv(F.interpolate(x, size=size, mode=self.mode, align_corners=corners))
 
 
 class TransformerNet(nn.Module):
@@ -110,13 +115,27 @@ class TransformerNet(nn.Module):
     there as black or white blobs; at 0.1 none were seen.
 
     Departure: the kernels of the last convolution do not respond at periods of 2 and 4 pixels
-    (``remove_grid``). Between the blocks that nearest-neighbour enlargement makes, edge-like
-    kernels and ReLUs put a fixed lattice into the picture, which short trainings leave visible;
-    whatever the layers before make of it, it cannot pass.
+    (``remove_grid``). Between the pixels that are enlarged, edge-like kernels and ReLUs put a
+    fixed lattice into the picture, which short trainings leave visible; whatever the layers before
+    make of it, it cannot pass. Neighbouring periods can: ``upsampling="bilinear"`` has less of
+    those than ``"nearest"``, with which older style files were trained. Raises ``FstError`` for
+    another one.
     """
 
-    def __init__(self, *, width: int, residual_blocks: int, output_gain: float) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        residual_blocks: int,
+        output_gain: float,
+        upsampling: str = "nearest",
+    ) -> None:
         super().__init__()
+        if upsampling not in UPSAMPLINGS:
+            raise FstError(
+                f"net.upsampling '{upsampling}' is unknown; use one of {', '.join(UPSAMPLINGS)}"
+            )
+        self.upsampling = upsampling
         self.width = width
         self.residual_blocks = residual_blocks
         self.output_gain = output_gain
@@ -131,9 +150,13 @@ class TransformerNet(nn.Module):
         self.residual = nn.Sequential(
             *(ResidualBlock(channels=4 * width) for _ in range(residual_blocks))
         )
-        self.up1 = UpsampleConvLayer(in_channels=4 * width, out_channels=2 * width, kernel_size=3)
+        self.up1 = UpsampleConvLayer(
+            in_channels=4 * width, out_channels=2 * width, kernel_size=3, mode=upsampling
+        )
         self.norm4 = _norm(2 * width)
-        self.up2 = UpsampleConvLayer(in_channels=2 * width, out_channels=width, kernel_size=3)
+        self.up2 = UpsampleConvLayer(
+            in_channels=2 * width, out_channels=width, kernel_size=3, mode=upsampling
+        )
         self.norm5 = _norm(width)
         self.conv2 = ConvLayer(in_channels=width, out_channels=3, kernel_size=9, stride=1)
         self.remove_grid()
@@ -149,12 +172,13 @@ class TransformerNet(nn.Module):
         weight.copy_(projector @ weight @ projector)
 
     @property
-    def arguments(self) -> dict[str, float]:
+    def arguments(self) -> dict[str, float | str]:
         """What to call the class with to build this net again; stored in a style file's card."""
         return {
             "width": self.width,
             "residual_blocks": self.residual_blocks,
             "output_gain": self.output_gain,
+            "upsampling": self.upsampling,
         }
 
     def forward(self, content: Tensor) -> Tensor:

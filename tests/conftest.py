@@ -94,7 +94,7 @@ def painting(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_style(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A style file of an untrained net with 4 channels."""
     torch.manual_seed(0)
-    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1)
+    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1, upsampling="bilinear")
     path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
     card = Card(name="tiny", net={}, painting={"title": "Swirl", "licence": "CC0"})
     save_style(path, net, card, half=True)

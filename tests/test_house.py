@@ -77,7 +77,7 @@ def test_every_shipped_style_config_says_what_it_is() -> None:
             "root",
             "size",
         }
-        assert keys | {"weights"} == config.keys(), path
+        assert keys | {"weights", "johnson_weights"} == config.keys(), path
         if path.stem != "own":
             assert config["name"] == path.stem
             assert all(config[key] for key in ("title", "artist", "year", "licence"))

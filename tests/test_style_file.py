@@ -45,7 +45,12 @@ def test_a_net_and_its_card_round_trip(tmp_path: Path) -> None:
     save_style(tmp_path / "wave.safetensors", net, card, half=False)
     loaded, read = load_style(tmp_path / "wave.safetensors")
     assert read == card
-    assert read.net == {"width": 4, "residual_blocks": 2, "output_gain": 0.1}
+    assert read.net == {
+        "width": 4,
+        "residual_blocks": 2,
+        "output_gain": 0.1,
+        "upsampling": "nearest",
+    }
     assert read.painting == {"artist": "Léger"}
     photo = torch.rand(1, 3, 20, 20)
     assert torch.equal(net(photo), loaded(photo))

@@ -15,8 +15,9 @@ def test_width_32_has_the_papers_number_of_parameters() -> None:
 @pytest.mark.parametrize(
     "size", [(16, 16), (17, 16), (16, 19), (18, 21), (33, 34), (47, 35), (338, 51)]
 )
-def test_output_size_equals_input_size(size: tuple[int, int]) -> None:
-    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1)
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
+def test_output_size_equals_input_size(size: tuple[int, int], upsampling: str) -> None:
+    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1, upsampling=upsampling)
     assert net(torch.rand(2, 3, *size)).shape == (2, 3, *size)
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import Tensor
 
 from fst.artifacts import find_artifacts, flat_photos
 from fst.console import say
@@ -36,6 +37,9 @@ from fst.style_file import Card, find_style, read_card, rewrite_card
 from fst.stylizer import Stylizer, choose_device
 
 
+LEAST_SIZE = 32  # pixels that artifacts can be scored on
+
+
 def main(argv: list[str] | None = None) -> None:
     """``argv`` are Hydra overrides and flags, as after ``fst evaluate`` on a command line."""
     run_hydra("evaluate", evaluate, sys.argv[1:] if argv is None else argv)
@@ -44,15 +48,28 @@ def main(argv: list[str] | None = None) -> None:
 def evaluate(config: DictConfig) -> list[dict[str, Any]]:
     """Measure every style at every size; returns the rows of the table that is printed."""
     check_settings(config)
-    unknown = [start for start in config.starts if start not in STARTS]
-    if unknown or not config.starts:
+    starts = as_list(config.starts)
+    if not starts or any(start not in STARTS for start in starts):
         raise FstError(f"starts={config.starts} must be some of {', '.join(STARTS)}")
+    sizes = as_list(config.sizes)
+    if not sizes or not all(isinstance(s, int) and s >= LEAST_SIZE for s in sizes):
+        raise FstError(
+            f"sizes={config.sizes} must be whole numbers of {LEAST_SIZE} or more: [256,512]"
+        )
+    for key in ("styles", "data.root"):
+        if OmegaConf.is_missing(config, key):
+            raise FstError(f"{key} is not given; say `fst evaluate styles=NAME data.root=FOLDER`")
     paths = [find_style(style) for style in config.styles]
+    if config.style.image is not None and len(paths) > 1:
+        raise FstError(
+            f"style.image={config.style.image} is one painting, but there are {len(paths)} styles; "
+            "evaluate them one by one, or give the folder of their paintings with style.root"
+        )
     every = list_photos(config.data.root)
     count = min(config.photos, len(every))
     photos = [every[k * len(every) // count] for k in range(count)]
-    folder = Path(config.run_dir).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = unused(Path(config.run_dir).expanduser())
+    folder.mkdir(parents=True)
     say(f"machine        {machine()}")
     say(f"photos         {len(photos)} of {config.data.root}")
     names = [path.stem for path in paths]
@@ -67,21 +84,38 @@ def evaluate(config: DictConfig) -> list[dict[str, Any]]:
         painting = painting_of(config, path, card)
         say(f"style          {label}: {painting.source}, loss network {network.description}")
         loss = loss_of(card, network, painting)
+        trained_at = card.training["size"]
         measured = []
-        for size in config.sizes:
-            made = [one_photo(config, loss, painting, path, photo, size) for photo in photos]
+        for size in sizes:
+            made = [one_photo(config, loss, painting, path, p, size, trained_at) for p in photos]
             row = {"name": label, "size": size, "loss_network": network.description}
             row |= summary(made, config.limit)
             row["artifacts_flat"] = on_flat_photos(path, painting, size, config.device)
             measured.append(row)
+            rows.append(row)
             say(in_words(row))
-            store(folder / f"{label}_{size}", made)
+            store(folder, f"{label}_{size}", made)
+            text = json.dumps(rows, indent=1) + "\n"
+            write_whole(folder / "evaluation.json", text.encode())
         if config.update_card:
             update_card(path, measured)
-        rows += measured
-    write_whole(folder / "evaluation.json", (json.dumps(rows, indent=1) + "\n").encode())
     say(f"figures        {folder / 'evaluation.json'}, curves, plots and sheets beside it")
     return rows
+
+
+def as_list(value: Any) -> list[Any]:
+    """A setting that may be one value or several."""
+    return list(value) if isinstance(value, ListConfig | list) else [value]
+
+
+def unused(folder: Path) -> Path:
+    """The folder, or a numbered sibling if something is there already."""
+    number = 1
+    place = folder
+    while place.exists():
+        number += 1
+        place = folder.with_name(f"{folder.name}-{number}")
+    return place
 
 
 def settings_beside(path: Path) -> dict[str, Any]:
@@ -150,6 +184,17 @@ def loss_of(card: Card, network: LossNetwork, painting: Painting) -> PerceptualL
     return loss.reweighted(**weights)
 
 
+def at_size(loss: PerceptualLoss, trained_at: int, photo: Tensor) -> PerceptualLoss:
+    """The loss of training for a photo (1, 3, H, W) of another size.
+
+    Content and style are means over pixels, total variation is a sum: its weight goes down as the
+    picture grows, so that the balance stays that of crops of ``trained_at`` pixels a side.
+    """
+    weights = loss.weights
+    weights["tv"] *= trained_at**2 / (photo.shape[-2] * photo.shape[-1])
+    return loss.reweighted(**weights)
+
+
 def one_photo(
     config: DictConfig,
     loss: PerceptualLoss,
@@ -157,6 +202,7 @@ def one_photo(
     path: Path,
     photo: Path,
     size: int,
+    trained_at: int,
 ) -> PhotoResult:
     """The net's picture of one photo, its terms and artifacts, and the optimizations it beats."""
     device = loss.network.mean.device
@@ -167,9 +213,10 @@ def one_photo(
     picture = to_tensor(stylizer.picture(source).rgb).to(device)
     seconds = time.monotonic() - began
     content = to_tensor(source.rgb).to(device)
+    loss = at_size(loss, trained_at, content)
     terms = terms_of(loss, picture, content)
     curves: dict[str, Curve] = {}
-    for start in config.starts:
+    for start in as_list(config.starts):
         image = content
         if start == "noise":
             generator = torch.Generator().manual_seed(config.seed)
@@ -201,6 +248,7 @@ def on_flat_photos(
 
 
 def rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    """Scores to four decimals."""
     return {key: round(value, 4) for key, value in scores.items()}
 
 

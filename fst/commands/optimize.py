@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from fst.console import say
@@ -40,6 +40,8 @@ def run_optimize(config: DictConfig) -> Path:
     Stopped by Ctrl-C, it keeps the best picture so far.
     """
     check_settings(config)
+    if OmegaConf.is_missing(config, "content"):
+        raise FstError("no photo is named; give one with content=PHOTO")
     sizes = check_sizes(config.size)
     content = read_picture(Path(config.content).expanduser())
     painting = build_painting(config)
@@ -149,9 +151,11 @@ def at_size(
         learning_rate=config.learning_rate,
         clip_gradient=config.clip_gradient,
     ):
-        if iterate.value not in terms:  # an earlier picture, gone back to
-            objective(iterate.image)
-        log.add(iterate, terms[iterate.value], last=iterate.number >= config.iterations)
+        losses = terms.get(iterate.value)
+        if losses is None:  # an earlier picture, gone back to
+            with torch.no_grad():
+                losses = loss.compare(iterate.image, target)
+        log.add(iterate, losses, last=iterate.number >= config.iterations)
         terms.clear()
         if iterate.number >= config.iterations:
             break

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 from pathlib import Path
 
 from fst.errors import FstError
@@ -32,11 +33,12 @@ def main(argv: list[str] | None = None) -> int:
     photos = [read_picture(path).resized(options.size).rgb for path in held_out[: options.count]]
     made = [pictures(run, photos) for run in runs]
     rows = rank(runs, [artifacts for _, artifacts in made])
-    out = Path(options.output)
+    out = Path(re.sub(r"\.(jpg|csv)$", "", options.output)).expanduser()
+    picture, listing = (out.with_name(f"{out.name}{end}") for end in (".jpg", ".csv"))
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet = grid_of(runs, [shown for shown, _ in made], photos)
-    save_picture(out.with_suffix(".jpg"), Picture(rgb=sheet), quality=92)
-    with open(out.with_suffix(".csv"), "w", newline="") as file:
+    save_picture(picture, Picture(rgb=sheet), quality=92)
+    with open(listing, "w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
             f"rank {row['rank']:<5} {row['run']}  content {row['content']:.4g}  "
             f"style {row['style']:.4g}  artifacts {findings}"
         )
-    print(f"sheet          {out.with_suffix('.jpg')}\ntable          {out.with_suffix('.csv')}")
+    print(f"sheet          {picture}\ntable          {listing}")
     return 0
 
 

@@ -37,7 +37,7 @@ from fst.experiment import (
 from fst.lightning_module import FastStyleTransfer
 from fst.run_folder import RunFolder, fingerprint, machine, open_run
 from fst.settings import check_settings, plain, run_hydra
-from fst.style_file import save_style
+from fst.style_file import save_style, shipped_styles, trained_styles
 from fst.transformer_net import TransformerNet
 
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
@@ -146,6 +146,7 @@ def _say_end(run: RunFolder, path: Path, name: str) -> None:
     if skipped:
         say(f"skipped        {len(skipped)} unreadable photos, named in {run.skipped_photos}")
     say(f"style file     {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    known = run.path == Path("runs") / name
-    say(f'try it         fst stylize PHOTO.jpg --style "{name if known else path}"')
+    known = {**trained_styles(), **shipped_styles()}.get(name)  # as fst stylize looks for it
+    by_name = known is not None and known.resolve() == path.resolve()
+    say(f'try it         fst stylize PHOTO.jpg --style "{name if by_name else path}"')
     say(f'curves         tensorboard --logdir "{run.path.parent}"')
