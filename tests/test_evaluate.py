@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fst.cli import main
+from fst.commands.evaluate import at_size
 from fst.evaluation import confidence_interval, iterations_to_reach, terms_of
 from fst.loss_network_file import load_loss_network
 from fst.perceptual_loss import PerceptualLoss
@@ -47,6 +48,16 @@ def test_the_terms_are_those_of_the_loss(tiny_vgg: Path) -> None:
     terms = terms_of(loss, picture, photo)
     assert terms.total == pytest.approx(terms.content + terms.style + terms.total_variation)
     assert terms_of(loss, photo, photo).content == 0
+
+
+def test_total_variation_keeps_its_share_at_any_size(tiny_vgg: Path) -> None:
+    loss = make_loss(tiny_vgg).reweighted(content=1, style=3, tv=1e-3)
+    torch.manual_seed(0)
+    small = torch.rand(1, 3, 32, 32)
+    large = small.repeat(1, 1, 3, 2)  # more of the same
+    one, many = (terms_of(at_size(loss, 32, x), x, x).total_variation for x in (small, large))
+    assert one == pytest.approx(terms_of(loss, small, small).total_variation)
+    assert many == pytest.approx(one, rel=0.1)
 
 
 def test_the_confidence_interval_is_that_of_a_mean() -> None:
@@ -108,5 +119,14 @@ def test_what_is_missing_is_said(
     assert "which does not ship; give it with loss_network=file" in capsys.readouterr().err
     assert main([*words, "loss_network=lite"]) == 2
     assert "give it with style.image=FILE" in capsys.readouterr().err
+    assert main([*words, "sizes=16"]) == 2
+    assert "sizes=16 must be whole numbers of 32 or more" in capsys.readouterr().err
+    assert main([*words, "starts=photo"]) == 2
+    assert "starts=photo must be some of noise, content" in capsys.readouterr().err
+    two = ["evaluate", f"styles=[{tiny_style},{tiny_style}]", *words[2:], "style.image=a.jpg"]
+    assert main(two) == 2
+    assert "style.image=a.jpg is one painting, but there are 2 styles" in capsys.readouterr().err
+    assert main(["evaluate", f"styles={tiny_style}"]) == 2
+    assert "data.root is not given" in capsys.readouterr().err
     assert main([*words[:1], "styles=[nowhere]", *words[2:]]) == 2
     assert "style 'nowhere' is unknown" in capsys.readouterr().err

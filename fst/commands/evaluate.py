@@ -36,7 +36,6 @@ from fst.settings import check_settings, run_hydra
 from fst.style_file import Card, find_style, read_card, rewrite_card
 from fst.stylizer import Stylizer, choose_device
 
-
 LEAST_SIZE = 32  # pixels that artifacts can be scored on
 
 
@@ -56,8 +55,8 @@ def evaluate(config: DictConfig) -> list[dict[str, Any]]:
         raise FstError(
             f"sizes={config.sizes} must be whole numbers of {LEAST_SIZE} or more: [256,512]"
         )
-    for key in ("styles", "data.root"):
-        if OmegaConf.is_missing(config, key):
+    for key, group, name in (("styles", config, "styles"), ("data.root", config.data, "root")):
+        if OmegaConf.is_missing(group, name):
             raise FstError(f"{key} is not given; say `fst evaluate styles=NAME data.root=FOLDER`")
     paths = [find_style(style) for style in config.styles]
     if config.style.image is not None and len(paths) > 1:

@@ -67,7 +67,9 @@ def train(config: DictConfig) -> Path:
     network = build_network(config)
     inputs = {
         "painting": fingerprint(painting.image.numpy().tobytes()),
-        "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
+        "photos": fingerprint(
+            *(f"{p.name} {p.stat().st_size}" for p in [*data.train_paths, *data.val_paths])
+        ),
         "loss network": network.fingerprint(),
     }
     run, resuming, settings = _open_run(config, inputs)
