@@ -50,11 +50,10 @@ def _norm(channels: int) -> nn.InstanceNorm2d:
 
 
 def _without_grid(size: int) -> Tensor:
-    """The orthogonal projector (size, size) onto kernels that are 0 at periods of 2, 3 and 4."""
+    """The orthogonal projector (size, size) onto kernels that are 0 at periods of 2 and 4."""
     position = torch.arange(size, dtype=torch.float64)
     waves = [torch.cos(math.pi * position)]
-    for period in (3, 4):
-        waves += [wave(2 * math.pi / period * position) for wave in (torch.cos, torch.sin)]
+    waves += [wave(math.pi / 2 * position) for wave in (torch.cos, torch.sin)]
     basis = torch.linalg.qr(torch.stack(waves, dim=1)).Q
     return torch.eye(size, dtype=torch.float64) - basis @ basis.T
 
@@ -115,12 +114,12 @@ class TransformerNet(nn.Module):
     jumps by units: at an ``output_gain`` of 1 whole regions are thrown into saturation and stay
     there as black or white blobs; at 0.1 none were seen.
 
-    Departure: the kernels of the last convolution do not respond at periods of 2, 3 and 4 pixels
-    across and down (``remove_grid``). Between the pixels that are enlarged, edge-like kernels and
-    ReLUs put a fixed lattice into the picture, which short trainings leave visible; whatever the
-    layers before make of it, it cannot pass. (Without the 3, it moved there.) ``upsampling`` is
-    ``"bilinear"`` or ``"nearest"``, with which older style files were trained; raises ``FstError``
-    for another one.
+    Departure: the kernels of the last convolution do not respond at periods of 2 and 4 pixels
+    (``remove_grid``). Between the pixels that are enlarged, edge-like kernels and ReLUs put a
+    fixed lattice into the picture, which short trainings leave visible; whatever the layers before
+    make of it, it cannot pass. Neighbouring periods can: ``upsampling="bilinear"`` has less of
+    those than ``"nearest"``, with which older style files were trained. Raises ``FstError`` for
+    another one.
     """
 
     def __init__(
@@ -164,7 +163,7 @@ class TransformerNet(nn.Module):
 
     @torch.no_grad()
     def remove_grid(self) -> None:
-        """Project the last kernels onto those without response at periods of 2, 3 and 4.
+        """Project the last kernels onto those without response at periods of 2 and 4 pixels.
 
         For training to call after each step of the optimizer; a net that is only run needs it not.
         """
