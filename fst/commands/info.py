@@ -21,9 +21,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps(card, indent=1, ensure_ascii=False))
         return 0
-    print(f"{'file':<34}{path}")
+    print(f"{'file':<36} {path}")
     for key, value in _flat(card):
-        print(f"{key:<34}{value}")
+        print(f"{key:<36} {value}")
     return 0
 
 
