@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from fst.cli import main
 from fst.image import read_picture, to_tensor
@@ -26,6 +26,21 @@ def words(
 def objective(folder: Path) -> list[dict[str, str]]:
     with open(folder / "objective.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_transparency_and_color_profile_are_kept(
+    words: list[str], tmp_path: Path, photos: Path
+) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(photos / "photo_01.jpg") as photo:
+        photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+        photo.save("clear.png", icc_profile=profile)
+    rest = [word for word in words if not word.startswith(("content=", "iterations="))]
+    assert main([*rest, "content=clear.png", "iterations=1", "loss=relative"]) == 0
+    with Image.open("runs/optimize/clear_swirl/clear_swirl.png") as picture:
+        assert picture.mode == "RGBA"
+        assert picture.getextrema()[3] != (255, 255)
+        assert picture.info["icc_profile"] == profile
 
 
 def test_the_objective_falls_and_the_picture_has_the_photos_proportions(

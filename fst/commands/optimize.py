@@ -69,10 +69,10 @@ def run_optimize(config: DictConfig) -> Path:
         try:
             for size in sizes:
                 picture = at_size(config, network, content, size, sizes[-1], picture, log)
-                save_picture(target, Picture(rgb=to_image(picture)), quality=95)
+                save_picture(target, repainted(content, picture), quality=95)
         except KeyboardInterrupt:
             if log.best is not None:
-                save_picture(target, Picture(rgb=to_image(log.best.image)), quality=95)
+                save_picture(target, repainted(content, log.best.image), quality=95)
                 say(f"stopped        the best picture so far is kept: {target}")
             raise
         finally:
@@ -102,6 +102,13 @@ def start_picture(config: DictConfig, content: Picture, size: int) -> Tensor:
     if not path.exists():
         raise FstError(f"start={config.start} is neither content nor noise nor a picture's path")
     return resized(to_tensor(read_picture(path).rgb), photo)
+
+
+def repainted(content: Picture, picture: Tensor) -> Picture:
+    """The picture (1, 3, H, W) with the photo's transparency and color profile."""
+    rgb = to_image(picture)
+    alpha = content.alpha.resize(rgb.size) if content.alpha else None
+    return Picture(rgb=rgb, alpha=alpha, icc_profile=content.icc_profile)
 
 
 def resized(picture: Tensor, like: Tensor) -> Tensor:
