@@ -25,11 +25,10 @@ from fst.memory import keep_freed_memory
 from fst.painting import Painting, load_painting
 from fst.perceptual_loss import PerceptualLoss
 from fst.run_folder import RunFolder, machine
-from fst.settings import plain
+from fst.settings import TERMS, plain
 from fst.strength import PROBES, calibrate
 from fst.style_file import Card
 
-WEIGHTS = ("content", "style", "tv")
 CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
 
 
@@ -89,7 +88,7 @@ def build_loss(
     else:
         base = (loss.content_weight, loss.style_weight, loss.tv_weight)
     authors = config.style.johnson_weights
-    factors = [weights[key] * (1 if loss.relative else authors[key]) for key in WEIGHTS]
+    factors = [weights[key] * (1 if loss.relative else authors[key]) for key in TERMS]
     content, style, tv = (value * factor for value, factor in zip(base, factors, strict=True))
     return loss.reweighted(content=content, style=style, tv=tv)
 

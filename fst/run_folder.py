@@ -125,10 +125,7 @@ def open_run(
     if not run.config_file.exists():
         return run, False
     if resume == "false":
-        number = 2
-        while path.with_name(f"{path.name}-{number}").exists():
-            number += 1
-        return RunFolder(path.with_name(f"{path.name}-{number}")), False
+        return RunFolder(unused(path)), False
     if not run.checkpoint.exists():
         return run, False  # stopped before its first checkpoint: nothing to lose
     try:
@@ -146,6 +143,15 @@ def open_run(
             "to go on with it, or resume=false to start another beside it"
         )
     return run, True
+
+
+def unused(path: Path) -> Path:
+    """The folder, or the first numbered sibling of it that does not exist yet."""
+    place, number = path, 1
+    while place.exists():
+        number += 1
+        place = path.with_name(f"{path.name}-{number}")
+    return place
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:

@@ -7,6 +7,7 @@ says so and why.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -49,13 +50,14 @@ def _norm(channels: int) -> nn.InstanceNorm2d:
     return nn.InstanceNorm2d(channels, affine=True)
 
 
-def _without_grid(size: int) -> Tensor:
+@functools.cache
+def _without_grid(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """The orthogonal projector (size, size) onto kernels that are 0 at periods of 2 and 4."""
     position = torch.arange(size, dtype=torch.float64)
     waves = [torch.cos(math.pi * position)]
     waves += [wave(math.pi / 2 * position) for wave in (torch.cos, torch.sin)]
     basis = torch.linalg.qr(torch.stack(waves, dim=1)).Q
-    return torch.eye(size, dtype=torch.float64) - basis @ basis.T
+    return (torch.eye(size, dtype=torch.float64) - basis @ basis.T).to(device, dtype)
 
 
 class ResidualBlock(nn.Module):
@@ -168,7 +170,7 @@ class TransformerNet(nn.Module):
         For training to call after each step of the optimizer; a net that is only run needs it not.
         """
         weight = self.conv2.conv.weight
-        projector = _without_grid(weight.shape[-1]).to(weight)
+        projector = _without_grid(weight.shape[-1], weight.device, weight.dtype)
         weight.copy_(projector @ weight @ projector)
 
     @property

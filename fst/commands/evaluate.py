@@ -31,7 +31,7 @@ from fst.painting import Painting, load_painting
 from fst.paths import configs_dir, shipped_loss_networks
 from fst.perceptual_loss import PerceptualLoss
 from fst.photo_files import list_photos
-from fst.run_folder import machine
+from fst.run_folder import machine, unused
 from fst.settings import check_settings, run_hydra
 from fst.style_file import Card, find_style, read_card, rewrite_card
 from fst.stylizer import Stylizer, choose_device
@@ -105,16 +105,6 @@ def evaluate(config: DictConfig) -> list[dict[str, Any]]:
 def as_list(value: Any) -> list[Any]:
     """A setting that may be one value or several."""
     return list(value) if isinstance(value, ListConfig | list) else [value]
-
-
-def unused(folder: Path) -> Path:
-    """The folder, or a numbered sibling if something is there already."""
-    number = 1
-    place = folder
-    while place.exists():
-        number += 1
-        place = folder.with_name(f"{folder.name}-{number}")
-    return place
 
 
 def settings_beside(path: Path) -> dict[str, Any]:
