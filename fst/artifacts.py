@@ -17,13 +17,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 64  # pixels; periods 2 and 4 are whole numbers of its frequencies
+WEAVE = (2.1, 5.0)  # periods in pixels
+WEAVE_USUAL = 0.37  # what pictures of straight things have: the middle one of photos and paintings
 RIM = 8  # pixels from the edge
-DEAD = 0.4  # of the logarithm: skies make quiet edges, only stillness is dead
+DEAD = 0.5  # of the logarithm: skies make quiet edges, only stillness is dead
+RIM_USUAL = 0.4  # of clean pictures 9 in 10 have less
 BLOB_SIGMA = 3.0  # pixels: about half the radius of a blotch
-BLOB_PEAKS = 6  # the strongest of each sign that are compared with each other
-BLOB_PATCH = 10  # pixels around a peak on each side
+BLOB_PEAKS = 8  # the strongest of each sign that are compared with each other
+BLOB_PATCH = 13  # pixels around a peak on each side
+BLOBS_USUAL = 0.5  # likeness that is nothing odd: 5 in 6 photos and paintings have less
 
-LIMITS = {"grid": 0.5, "border": 1.1, "blobs": 0.2, "clipping": 0.25, "color_drift": 0.05}
+LIMITS = {
+    "grid": 0.5,
+    "weave": 1.2,
+    "border": 0.6,
+    "blobs": 0.17,
+    "clipping": 0.25,
+    "color_drift": 0.05,
+}
 
 
 class Artifacts(NamedTuple):
@@ -31,8 +42,10 @@ class Artifacts(NamedTuple):
 
     - ``grid``: decades by which the strongest spectral peak at a period of 2 or 4 pixels, across,
       down or diagonal, stands above its neighbourhood more than it does in the photo
-    - ``border``: natural logarithm of how much more the steps inwards from the edge stand out, as
-      too large or too small, than those of the photo
+    - ``weave``: decades by which the strongest period of 2.1 to 5 pixels across or down stands
+      above the slanted ones beside it more than it does in the photo
+    - ``border``: natural logarithm of how much more the steps inwards from every edge stand out,
+      as too large or too small, than those of the photo
     - ``blobs``: how much more alike the strongest blotches are than those of the photo, -1 .. 1
     - ``clipping``: share of saturated pixels beyond the photo's
     - ``color_drift``: distance of the mean color from the photo's, or from the line between the
@@ -40,6 +53,7 @@ class Artifacts(NamedTuple):
     """
 
     grid: float
+    weave: float
     border: float
     blobs: float
     clipping: float
@@ -68,6 +82,7 @@ def find_artifacts(picture: Tensor, photo: Tensor, painting: Tensor | None = Non
     """Every score of ``picture`` against ``photo``; with ``painting`` its colors are welcome."""
     return Artifacts(
         grid=grid(picture, photo),
+        weave=weave(picture, photo),
         border=border(picture, photo),
         blobs=blobs(picture, photo),
         clipping=clipping(picture, photo),
@@ -84,15 +99,11 @@ def grid(picture: Tensor, photo: Tensor) -> float:
 def peaks(picture: Tensor) -> Tensor:
     """picture (3, H, W) -> decades by which each frequency of period 2 or 4 stands out, (9,).
 
-    Power is averaged over half-overlapping windows and colors. On an axis, where pictures of
-    straight things have much power, a frequency is compared with others of that axis.
+    On an axis, where pictures of straight things have much power, a frequency is compared with
+    others of that axis.
     """
-    side = min(TILE, *(s // 4 * 4 for s in picture.shape[-2:]))
-    detail = picture.double() - picture.double().mean((1, 2), keepdim=True)
-    tiles = detail.unfold(1, side, side // 2).unfold(2, side, side // 2).reshape(-1, side, side)
-    window = torch.hann_window(side, dtype=torch.float64)
-    tiles = (tiles - tiles.mean((1, 2), keepdim=True)) * window[:, None] * window
-    power = (torch.fft.fft2(tiles).abs().square().mean(0) + 1e-9).log10()
+    power = spectrum(picture)
+    side = len(power)
     quarter = side // 4
     steps = torch.tensor([*range(-6, -2), *range(3, 7)])
     found = []
@@ -106,32 +117,68 @@ def peaks(picture: Tensor) -> Tensor:
     return torch.stack(found)
 
 
+def weave(picture: Tensor, photo: Tensor) -> float:
+    """Lattices of rows and columns, of any period of a few pixels: see ``Artifacts``."""
+    excess = threads(picture) - threads(photo).clamp(min=WEAVE_USUAL)
+    return float(excess.max())
+
+
+def threads(picture: Tensor) -> Tensor:
+    """picture (3, H, W) -> for columns and rows, how far their strongest period stands out, (2,).
+
+    In decades, over the median of the frequencies of like length that are slanted a little.
+    """
+    power = spectrum(picture)
+    side = len(power)
+    highest, lowest = (int(side / period) for period in WEAVE)
+    slanted = torch.tensor([*range(-8, -2), *range(3, 9)]) % side
+    found = []
+    for axis in (power, power.T):
+        excess = axis[0] - axis[slanted].median(0).values
+        found.append(excess[lowest : highest + 1].max())
+    return torch.stack(found)
+
+
+def spectrum(picture: Tensor) -> Tensor:
+    """picture (3, H, W) -> log10 of its mean power at each frequency, (side, side).
+
+    Over half-overlapping windows of ``TILE`` pixels, or of what the picture has, and colors.
+    """
+    side = min(TILE, *(s // 4 * 4 for s in picture.shape[-2:]))
+    detail = picture.double() - picture.double().mean((1, 2), keepdim=True)
+    tiles = detail.unfold(1, side, side // 2).unfold(2, side, side // 2).reshape(-1, side, side)
+    window = torch.hann_window(side, dtype=torch.float64)
+    tiles = (tiles - tiles.mean((1, 2), keepdim=True)) * window[:, None] * window
+    return (torch.fft.fft2(tiles).abs().square().mean(0) + 1e-9).log10()
+
+
 def border(picture: Tensor, photo: Tensor) -> float:
     """Frames, seams and dead rims along the edge: see ``Artifacts``."""
-    return rim(picture) - rim(photo)
+    return rim(picture) - max(rim(photo), RIM_USUAL)
 
 
 def rim(picture: Tensor) -> float:
     """How far the outermost pixels' steps inwards stand out from those further in.
 
     At each depth, the mean square of the step to the next pixel inwards, as a natural logarithm, of
-    which the mean over the four sides is taken: a horizon is on one side only. A frame is one step
+    which the least over the four sides counts: a horizon is on one side only. A frame is one step
     larger than those around it, a dead rim has smaller ones than there are further in.
     """
     pixels = picture.double().mean(0)
     depth = min(4 * RIM, min(pixels.shape) // 2)
     sides = [pixels, pixels.flip(0), pixels.T, pixels.T.flip(0)]
     steps = [(side[1 : depth + 1] - side[:depth]).square().mean(1) for side in sides]
-    energy = (torch.stack(steps) + 1e-6).log().mean(0)
-    around = [energy[max(d - RIM, 0) : d + RIM].median() for d in range(RIM)]
-    frame = (energy[:RIM] - torch.stack(around)).max()
-    dead = energy[RIM : 2 * RIM].median() - energy[:RIM].min()
+    energy = (torch.stack(steps) + 1e-6).log()  # (4, depth)
+    around = [energy[:, max(d - RIM, 0) : d + RIM].median(1).values for d in range(RIM)]
+    frame = (energy[:, :RIM] - torch.stack(around, dim=1)).amin(0).max()
+    further_in = energy[:, RIM : 2 * RIM].median(1, keepdim=True).values
+    dead = (further_in - energy[:, :RIM]).amin(0).max()
     return float(torch.maximum(frame, DEAD * dead))
 
 
 def blobs(picture: Tensor, photo: Tensor) -> float:
     """Blotches that repeat: see ``Artifacts``."""
-    return likeness(picture) - likeness(photo)
+    return likeness(picture) - max(likeness(photo), BLOBS_USUAL)
 
 
 def likeness(picture: Tensor) -> float:
