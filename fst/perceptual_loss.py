@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,21 @@ def gram_matrix(features: Tensor) -> Tensor:
     if flat.dtype in (torch.float16, torch.bfloat16):
         flat = flat.float()
     with torch.autocast(flat.device.type, enabled=False):
-        return flat @ flat.transpose(1, 2) / (channels * height * width)
+        return _Products.apply(flat) / (channels * height * width)
+
+
+class _Products(torch.autograd.Function):
+    """flat (B, C, N) -> flat flat^T (B, C, C): one product backwards, where autograd makes two."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor) -> Tensor:
+        ctx.save_for_backward(flat)
+        return flat @ flat.transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (flat,) = ctx.saved_tensors
+        return (gradients[0] + gradients[0].transpose(1, 2)) @ flat
 
 
 def total_variation(image: Tensor) -> Tensor:

@@ -1,0 +1,73 @@
+"""The yardstick computes what the product computes: otherwise no ratio would mean anything."""
+
+import copy
+
+import pytest
+import torch
+
+from fst.loss_network import LossNetwork
+from fst.perceptual_loss import PerceptualLoss
+from fst.plain import LAYERS, MEAN, STD, PlainLoss, PlainVGG16, plain_stylized
+from fst.transformer_net import TransformerNet
+
+WEIGHTS = {"content_weight": 1.0, "style_weight": 5.0, "tv_weight": 1e-6}
+
+
+def both_losses(dtype: torch.dtype, size: int) -> tuple[PlainLoss, PerceptualLoss]:
+    torch.manual_seed(0)
+    vgg, style = PlainVGG16().to(dtype), torch.rand(1, 3, size, size, dtype=dtype)
+    network = LossNetwork(
+        convolutions=vgg.convolutions(),
+        mean=MEAN,
+        std=STD,
+        padding_mode="zeros",
+        description="random VGG-16",
+    ).to(dtype)
+    ours = PerceptualLoss(
+        network=network,
+        style_image=style,
+        content_layers={"relu3_3": 1},
+        style_layers=dict.fromkeys(LAYERS, 1),
+        relative=False,
+        **WEIGHTS,
+    )
+    return PlainLoss(vgg=vgg, style_image=style, **WEIGHTS), ours
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
+@pytest.mark.parametrize("size", [(32, 48), (33, 37)])
+def test_the_forward_pass_is_the_same(upsampling: str, size: tuple[int, int]) -> None:
+    net = TransformerNet(width=8, residual_blocks=2, output_gain=0.1, upsampling=upsampling)
+    content = torch.rand(2, 3, *size)
+    assert torch.allclose(net(content), plain_stylized(net, content), atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-6)])
+def test_fifty_steps_have_the_same_losses_gradients_and_weights(
+    dtype: torch.dtype, tolerance: float
+) -> None:
+    plain_loss, loss = both_losses(dtype, 32)
+    ours = TransformerNet(width=8, residual_blocks=1, output_gain=0.1, upsampling="bilinear")
+    ours = ours.to(dtype)
+    plain = copy.deepcopy(ours)
+    optimizers = [torch.optim.Adam(net.parameters(), lr=1e-3) for net in (ours, plain)]
+    for step in range(50):
+        photos = torch.rand(2, 3, 32, 32, dtype=dtype)
+        if dtype == torch.float32:  # each step from the same weights: chaos is not an error
+            plain.load_state_dict(ours.state_dict())
+        totals = loss(ours(photos), photos).total, plain_loss(plain_stylized(plain, photos), photos)
+        for optimizer, total in zip(optimizers, totals, strict=True):
+            optimizer.zero_grad()
+            total.backward()
+        assert float(totals[0]) == pytest.approx(float(totals[1]), rel=tolerance), step
+        one, two = (
+            torch.cat([p.grad.flatten() for p in net.parameters()])  # type: ignore[union-attr]
+            for net in (ours, plain)
+        )
+        assert (one - two).norm() <= tolerance * two.norm(), step
+        for optimizer, net in zip(optimizers, (ours, plain), strict=True):
+            optimizer.step()
+            net.remove_grid()
+    if dtype == torch.float64:
+        for one, two in zip(ours.parameters(), plain.parameters(), strict=True):
+            assert torch.allclose(one, two, atol=tolerance)
