@@ -34,7 +34,8 @@ from fst.photo_files import list_photos
 from fst.run_folder import machine, unused
 from fst.settings import check_settings, run_hydra
 from fst.style_file import Card, find_style, read_card, rewrite_card
-from fst.stylizer import Stylizer, choose_device
+from fst.backends import choose_device
+from fst.stylizer import Stylizer
 
 LEAST_SIZE = 32  # pixels that artifacts can be scored on
 

@@ -26,7 +26,7 @@ from fst.painting import MIN_SIDE
 from fst.perceptual_loss import Losses
 from fst.run_folder import fingerprint, open_run
 from fst.settings import check_settings, plain, run_hydra
-from fst.stylizer import choose_device
+from fst.backends import choose_device
 
 
 def main(argv: list[str] | None = None) -> None:
