@@ -19,7 +19,7 @@ import numpy as np
 
 from fst.errors import FstError
 from fst.graph_cache import forget_graph, keep_graph, load_graph
-from fst.style_file import Card, load_style, read_checked
+from fst.style_file import Card, load_style, net_width, read_checked
 
 if TYPE_CHECKING:
     import torch
@@ -121,7 +121,7 @@ def installed(backend: str) -> bool:
     return find_spec(PACKAGE[backend]) is not None
 
 
-def choose_backends(*, pixels: int, width: int, cached: bool) -> list[str]:
+def choose_backends(*, pixels: int, width: float, cached: bool) -> list[str]:
     """What ``auto`` tries on a CPU, the best first.
 
     The fastest that is installed, if the style's graph is cached or ``pixels`` to come (in all
@@ -151,7 +151,7 @@ def open_backend(
     if name != "auto":
         return _open_runtime(name, path, card, say)
     cached = load_graph(card) is not None
-    *fast, _ = choose_backends(pixels=pixels, width=int(card.net["width"]), cached=cached)
+    *fast, _ = choose_backends(pixels=pixels, width=net_width(card), cached=cached)
     for candidate in fast:
         try:
             return _open_runtime(candidate, path, card, say)

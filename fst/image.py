@@ -86,6 +86,17 @@ def open_image(path: str | Path) -> Image.Image:
         raise FstError(f"{path} is damaged and cannot be decoded ({reason})") from None
 
 
+def picture_size(path: str | Path) -> tuple[int, int] | None:
+    """(width, height) in pixels as a picture file's header has them; None if it has no say."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return image.size
+    except Exception:  # Pillow's plugins raise nearly anything on a damaged file
+        return None
+
+
 def read_picture(path: str | Path) -> Picture:
     """Read any picture file as an upright 8-bit RGB ``Picture``.
 

@@ -163,6 +163,12 @@ def read_card(path: str | Path) -> Card:
     return card
 
 
+def net_width(card: Card) -> float:
+    """Channels after the net's first convolution, which time and memory go by."""
+    width = card.net.get("width")
+    return width if isinstance(width, int | float) and width > 0 else 32
+
+
 def _is_plain_name(name: object) -> bool:
     """Names become parts of output paths, so a stranger's card must not steer them elsewhere."""
     return (

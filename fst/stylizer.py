@@ -12,7 +12,7 @@ from PIL import Image
 from fst.backends import is_out_of_memory, open_backend
 from fst.errors import FstError
 from fst.image import Picture, from_array, to_array, to_picture
-from fst.style_file import find_style, read_card
+from fst.style_file import find_style, net_width, read_card
 
 MIN_SIDE = 16  # pixels; of the net
 
@@ -87,7 +87,7 @@ class Stylizer:
         available = _available_memory()
         if self.backend.device != "cpu" or available is None:
             return
-        per_pixel = self.backend.bytes_per_pixel * self.card.net["width"] / 32
+        per_pixel = self.backend.bytes_per_pixel * net_width(self.card) / 32
         needed = per_pixel * batch * height * width
         if needed > available:
             fits = int(min(height, width) * (0.9 * available / needed) ** 0.5)

@@ -40,6 +40,12 @@ torch.set_num_threads(2)
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Exported graphs of tests are no business of the user's cache folder."""
+    os.environ["FST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def picture(width: int, height: int, seed: int) -> Image.Image:
     """A smooth colourful picture: low-frequency noise, enlarged."""
     rng = np.random.default_rng(seed)

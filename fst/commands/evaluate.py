@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from fst.artifacts import find_artifacts, flat_photos
+from fst.backends import choose_device
 from fst.console import say
 from fst.errors import FstError
 from fst.evaluation import STARTS, Curve, PhotoResult, iterations_to_reach, terms_of
@@ -34,7 +35,6 @@ from fst.photo_files import list_photos
 from fst.run_folder import machine, unused
 from fst.settings import check_settings, run_hydra
 from fst.style_file import Card, find_style, read_card, rewrite_card
-from fst.backends import choose_device
 from fst.stylizer import Stylizer
 
 LEAST_SIZE = 32  # pixels that artifacts can be scored on

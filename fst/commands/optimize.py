@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
+from fst.backends import choose_device
 from fst.console import say
 from fst.errors import FstError
 from fst.experiment import build_loss, build_network, build_painting
@@ -26,7 +27,6 @@ from fst.painting import MIN_SIDE
 from fst.perceptual_loss import Losses
 from fst.run_folder import fingerprint, open_run
 from fst.settings import check_settings, plain, run_hydra
-from fst.backends import choose_device
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -12,11 +12,25 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from fst.backends import BACKENDS, EXPORT_PAYS_FROM
 from fst.errors import FstError
-from fst.image import SAVE_FORMATS, find_pictures, read_picture, save_picture
+from fst.image import (
+    SAVE_FORMATS,
+    Picture,
+    find_pictures,
+    picture_size,
+    read_picture,
+    save_picture,
+)
+from fst.memory import keep_freed_memory
+from fst.overlap import Outcome, overlap
+from fst.style_file import find_style, read_card, style_label
+from fst.stylizer import Stylizer
 
 
 @dataclass(frozen=True)
@@ -28,61 +42,124 @@ class Job:
     suffix_given: bool
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What holds for every photo: the shorter side, if it is set, the quality, overwriting."""
+
+    size: int | None
+    quality: int
+    force: bool
+
+
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if not 1 <= options.quality <= 100:
         raise FstError(f"--quality {options.quality} is not in 1 .. 100")
     if options.size is not None and options.size < 16:
         raise FstError(f"--size {options.size} is smaller than 16 px; give the shorter side")
-    from fst.style_file import find_style, read_card, style_label  # torch is paid for from here on
-
     path = find_style(options.style)
     read_card(path)
     jobs, refused = plan(options.photos, options.output, style_label(options.style, path))
     for sentence in refused:
-        print(f"fst stylize: {sentence}", file=sys.stderr)
-
-    from fst.stylizer import Stylizer
-
-    stylizer = Stylizer(path, device=options.device)
-    failed = len(refused)
-    for number, job in enumerate(jobs, 1):
-        start = time.monotonic()
-        try:
-            target = stylize_file(stylizer, job, options)
-        except FstError as error:
+        _complain(sentence)
+    auto = options.backend == "auto"
+    stylizer = Stylizer(
+        path,
+        device=options.device,
+        backend=options.backend,
+        pixels_to_come=count_pixels([job.photo for job in jobs], options.size) if auto else 0,
+        say=_complain,
+    )
+    backend = stylizer.backend
+    if (backend.name, backend.device) == ("torch", "cpu"):
+        keep_freed_memory()  # the others gain nothing by it
+    print(f"backend {backend.name} on {backend.device}", flush=True)
+    limits = Limits(size=options.size, quality=options.quality, force=options.force)
+    start, failed = time.monotonic(), len(refused)
+    parts = dict.fromkeys(("reading", "stylizing", "writing"), 0.0)
+    for number, done in enumerate(stylize_files(stylizer, jobs, limits), 1):
+        if done.error is not None:
             failed += 1
-            sentence = str(error)
-            if str(job.photo) not in sentence:
-                sentence = f"{job.photo}: {sentence}"
-            print(f"fst stylize: {sentence}", file=sys.stderr, flush=True)
+            sentence = str(done.error)
+            named = str(done.item.photo) in sentence
+            _complain(sentence if named else f"{done.item.photo}: {sentence}")
             continue
+        for part, seconds in zip(parts, (done.read_s, done.work_s, done.write_s), strict=True):
+            parts[part] += seconds
         count = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
-        print(f"{count}{job.photo} -> {target} ({time.monotonic() - start:.1f} s)", flush=True)
+        print(f"{count}{done.item.photo} -> {done.result} ({done.seconds:.1f} s)", flush=True)
     if len(jobs) > 1:
-        print(f"{len(jobs) + len(refused) - failed} photos stylized, {failed} failed")
+        took = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
+        print(
+            f"{len(jobs) + len(refused) - failed} photos stylized, {failed} failed, in "
+            f"{time.monotonic() - start:.1f} s ({took}, side by side)"
+        )
     return 1 if failed else 0
 
 
-def stylize_file(stylizer: object, job: Job, options: argparse.Namespace) -> Path:
-    """Stylize one file; returns the path written. Raises ``FstError``."""
-    from fst.stylizer import Stylizer
+def stylize_files(
+    stylizer: Stylizer, jobs: Sequence[Job], limits: Limits
+) -> Iterator[Outcome[Job, Path]]:
+    """Stylize files one after the other, reading the next and writing the last meanwhile.
 
-    assert isinstance(stylizer, Stylizer)
+    An outcome's result is the path written; its error is an ``FstError``.
+    """
+    return overlap(
+        jobs,
+        read=partial(_read, limits=limits),
+        work=partial(_stylize, stylizer=stylizer, limits=limits),
+        write=partial(_write, limits=limits),
+    )
+
+
+def _read(job: Job, *, limits: Limits) -> tuple[Path, Picture]:
     if job.suffix_given:
-        _require_free(job.target, job.photo, force=options.force)
+        _require_free(job.target, job.photo, force=limits.force)
     photo = read_picture(job.photo)
     target = job.target
     if not job.suffix_given:
         target = target.with_name(target.name + (".png" if photo.alpha else ".jpg"))
-        _require_free(target, job.photo, force=options.force)
-    if options.size is not None:
+        _require_free(target, job.photo, force=limits.force)
+    if limits.size is not None and limits.size < min(photo.rgb.size):
+        photo = photo.resized(limits.size)
+    return target, photo
+
+
+def _stylize(
+    ready: tuple[Path, Picture], *, stylizer: Stylizer, limits: Limits
+) -> tuple[Path, Picture]:
+    target, photo = ready
+    if limits.size is not None and limits.size > min(photo.rgb.size):
         width, height = photo.rgb.size
-        scale = options.size / min(width, height)
+        scale = limits.size / min(width, height)
         stylizer.require_memory(1, round(height * scale), round(width * scale))
-        photo = photo.resized(options.size)
-    save_picture(target, stylizer.picture(photo), quality=options.quality)
+        photo = photo.resized(limits.size)
+    return target, stylizer.picture(photo)
+
+
+def _write(stylized: tuple[Path, Picture], *, limits: Limits) -> Path:
+    target, picture = stylized
+    save_picture(target, picture, quality=limits.quality)
     return target
+
+
+def count_pixels(photos: Sequence[Path], size: int | None) -> int:
+    """The pixels of all photos, resized to the shorter side ``size`` if it is given.
+
+    Reads headers only, and stops counting where an export pays in any case.
+    """
+    total = 0.0
+    for photo in photos:
+        width, height = picture_size(photo) or (0, 0)
+        scale = size / min(width, height) if size and width and height else 1.0
+        total += width * height * scale**2
+        if total >= 32 * EXPORT_PAYS_FROM:  # for the narrowest net
+            break
+    return int(total)
+
+
+def _complain(sentence: str) -> None:
+    print(f"fst stylize: {sentence}", file=sys.stderr, flush=True)
 
 
 def plan(photos: list[str], output: str | None, style: str) -> tuple[list[Job], list[str]]:
@@ -168,5 +245,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, metavar="PX", help="resize to this shorter side first")
     parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP (default 95)")
     parser.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        choices=BACKENDS,
+        help="auto (default) is the fastest installed that is worth its start; "
+        "pip install 'fst[openvino]' or 'fst[onnx]' brings the others",
+    )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     return parser
