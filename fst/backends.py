@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from fst.devices import check_device_name, choose_device, stays_on_cpu
 from fst.errors import FstError
 from fst.graph_cache import forget_graph, keep_graph, load_graph
 from fst.style_file import Card, load_style, net_width, read_checked
@@ -145,22 +145,24 @@ def open_backend(
     check_device_name(device)
     if name in RUNTIMES and device not in ("auto", "cpu"):
         raise FstError(f"--backend {name} runs on the CPU; use --device cpu or --backend torch")
-    if name == "torch" or (name == "auto" and not _stays_on_cpu(device)):
+    if name == "torch" or (name == "auto" and not stays_on_cpu(device)):
         return TorchBackend(path, device=choose_device(device))
     card, _ = read_checked(path)
     if name != "auto":
-        return _open_runtime(name, path, card, say)
-    cached = load_graph(card) is not None
-    *fast, _ = choose_backends(pixels=pixels, width=net_width(card), cached=cached)
+        return _open_runtime(name, path, card, say=say, may_export=True)
+    cached, width = load_graph(card) is not None, net_width(card)
+    pays = len(choose_backends(pixels=pixels, width=width, cached=False)) > 1
+    *fast, _ = choose_backends(pixels=pixels, width=width, cached=cached)
     for candidate in fast:
         try:
-            return _open_runtime(candidate, path, card, say)
+            return _open_runtime(candidate, path, card, say=say, may_export=pays)
         except FstError as error:
             say(f"{error}; going on without it")
+    forget_graph(card)  # if there is one, nothing here can run it
     return TorchBackend(path, device=choose_device("cpu"))
 
 
-def _open_runtime(name: str, path: Path, card: Card, say: Say) -> Backend:
+def _open_runtime(name: str, path: Path, card: Card, *, say: Say, may_export: bool) -> Backend:
     if not installed(name):
         raise FstError(
             f"--backend {name} needs {PACKAGE[name]}; pip install 'fst[{name}]', or use "
@@ -171,8 +173,11 @@ def _open_runtime(name: str, path: Path, card: Card, say: Say) -> Backend:
         try:
             return RUNTIMES[name](graph, threads=cpu_threads())
         except Exception as error:  # whatever a runtime raises for a graph it cannot use
-            say(f"the cached graph of {card.name} cannot be used ({_first_line(error)})")
-            forget_graph(card)
+            sentence = f"the cached graph of {card.name} cannot be used by {name}"
+            sentence += f" ({_first_line(error)})"
+            if not may_export:
+                raise FstError(sentence) from None
+            say(sentence)
     return make_graph(name, path, say=say)
 
 
@@ -227,41 +232,6 @@ def cpu_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def check_device_name(name: str) -> None:
-    """Raise ``FstError`` for a device that cannot be anywhere."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(name)):
-        raise FstError(f"device '{name}' is unknown; use auto, cuda, cuda:1, mps or cpu")
-
-
-def choose_device(name: str) -> torch.device:
-    """'auto' is the first of CUDA, MPS and CPU that is there. Raises ``FstError`` if it is not."""
-    import torch
-
-    check_device_name(name)
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next((kind for kind, found in there.items() if found), "cpu")
-    if not there.get(name.split(":")[0], True):
-        raise FstError(f"device '{name}' is not available on this machine; use cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise FstError(f"device '{name}' is not there: {torch.cuda.device_count()} GPUs are")
-    return device
-
-
-def _stays_on_cpu(device: str) -> bool:
-    """Whether ``device`` means the CPU here; asks torch only where there may be a GPU."""
-    if device != "auto":
-        return device == "cpu"
-    if sys.platform == "linux" and not any(map(os.path.exists, GPU_FILES)):
-        return True
-    return choose_device("auto").type == "cpu"
-
-
-# without any of these, Linux has no GPU that torch could use: NVIDIA's, AMD's, WSL's
-GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def _first_line(error: Exception) -> str:

@@ -19,8 +19,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from fst.artifacts import find_artifacts, flat_photos
-from fst.backends import choose_device
 from fst.console import say
+from fst.devices import choose_device
 from fst.errors import FstError
 from fst.evaluation import STARTS, Curve, PhotoResult, iterations_to_reach, terms_of
 from fst.evaluation_report import in_words, store, summary

@@ -15,8 +15,8 @@ import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
-from fst.backends import choose_device
 from fst.console import say
+from fst.devices import choose_device
 from fst.errors import FstError
 from fst.experiment import build_loss, build_network, build_painting
 from fst.image import Picture, read_picture, save_picture, to_image, to_tensor
