@@ -19,6 +19,8 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from fst.errors import FstError
+from fst.small_photo import SUFFIX as SMALL_PHOTO
+from fst.small_photo import read_small_photo
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +64,8 @@ def open_image(path: str | Path) -> Image.Image:
 
     Raises ``FstError`` naming the file for anything that cannot be decoded.
     """
+    if Path(path).suffix == SMALL_PHOTO:
+        return read_small_photo(path).image()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata and large sizes: we say it or it is fine
