@@ -6,6 +6,7 @@ number of workers or processes, and not on what was drawn before. So a run can g
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -149,6 +150,22 @@ def collate(samples: Sequence[PhotoBatch]) -> PhotoBatch:
     )
 
 
+class TimedLoader(DataLoader[PhotoBatch]):
+    """A loader that knows for how long its batches were waited for, in seconds."""
+
+    waited_s = 0.0
+
+    def __iter__(self) -> Iterator[PhotoBatch]:  # type: ignore[override]  # Lightning asks no more
+        batches = super().__iter__()
+        while True:
+            start = time.monotonic()
+            batch = next(batches, None)
+            self.waited_s += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
+
+
 class PhotoData(pl.LightningDataModule):
     """Training crops and held-out photos from ``root`` (and ``val_root``), batch by batch.
 
@@ -184,7 +201,7 @@ class PhotoData(pl.LightningDataModule):
             seed=self.seed,
         )
 
-    def train_dataloader(self) -> DataLoader[PhotoBatch]:
+    def train_dataloader(self) -> TimedLoader:
         """Called by Lightning after a checkpoint is restored, so it starts at the next step."""
         trainer = self.trainer
         assert trainer is not None
@@ -196,7 +213,7 @@ class PhotoData(pl.LightningDataModule):
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
-        return DataLoader(
+        return TimedLoader(
             self.train_set(),
             batch_sampler=sampler,
             num_workers=self.workers,

@@ -40,7 +40,7 @@ class SmallPhoto:
         luminance, *color = image.convert("YCbCr").split()
         half = ((image.width + 1) // 2, (image.height + 1) // 2)
         reduced = [np.asarray(plane.resize(half, Image.Resampling.BOX)) for plane in color]
-        return cls(luminance=np.asarray(luminance), color=np.stack(reduced, axis=-1))
+        return cls(luminance=np.array(luminance), color=np.stack(reduced, axis=-1))
 
     def crop(self, box: Box, size: tuple[int, int]) -> Tensor:
         """The box, resized to ``size`` (width, height) -> (1, 3, H, W), RGB float in [0, 1].

@@ -20,7 +20,7 @@ FLOORS = [
     {"loss_network_file", "perceptual_loss", "data", "graph_file", "graph_cache"},
     {"strength", "evaluation", "student", "optimization_log", "backends"},
     {"lightning_module", "distillation", "checkpointing", "evaluation_report", "stylizer"},
-    {"callbacks", "sweep", "photo_jobs"},
+    {"callbacks", "sweep", "photo_jobs", "data_wait"},
     {"experiment"},
     {"commands"},
     {"cli"},
