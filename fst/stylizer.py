@@ -12,6 +12,7 @@ from PIL import Image
 from fst.backends import is_out_of_memory, open_backend
 from fst.errors import FstError
 from fst.image import Picture, from_array, to_array, to_picture
+from fst.memory import give_back_freed_memory
 from fst.style_file import find_style, net_width, read_card
 
 MIN_SIDE = 16  # pixels; of the net
@@ -84,12 +85,15 @@ class Stylizer:
 
     def require_memory(self, batch: int, height: int, width: int) -> None:
         """Raise ``FstError`` before the system would have to kill the process."""
-        available = _available_memory()
-        if self.backend.device != "cpu" or available is None:
+        if self.backend.device != "cpu":
             return
         per_pixel = self.backend.bytes_per_pixel * net_width(self.card) / 32
         needed = per_pixel * batch * height * width
-        if needed > available:
+        available = _available_memory()
+        if available is not None and needed > available:
+            give_back_freed_memory()  # of the pictures before
+            available = _available_memory()
+        if available is not None and needed > available:
             fits = int(min(height, width) * (0.9 * available / needed) ** 0.5)
             raise FstError(
                 f"the photo of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "

@@ -112,17 +112,17 @@ def test_slow_photos_are_told_from_slow_steps(
 
         return call
 
-    words = ("data.workers=1", "trainer.max_steps=5", "trainer.val_check_interval=5")
+    words = ("data.workers=1", "trainer.max_steps=3", "trainer.val_check_interval=3")
     read, step = PhotoFolder.__getitem__, FastStyleTransfer.training_step
     shares = {}
-    for name, photo_s, step_s in (("photos", 0.4, 0.0), ("steps", 0.0, 0.5)):
+    for name, photo_s, step_s in (("photos", 1.0, 0.0), ("steps", 0.0, 1.0)):
         monkeypatch.setattr(PhotoFolder, "__getitem__", slow(read, photo_s))
         monkeypatch.setattr(FastStyleTransfer, "training_step", slow(step, step_s))
         assert train(f"run_dir=runs/{name}", *words) == 0
-        shares[name] = scalars(Path("runs") / name)["data_wait_share"][-1][1]
-        cured = "try `fst prepare`" in capsys.readouterr().out
-        assert cured == (name == "photos")
-    assert shares["steps"] < 0.3 < 0.5 < shares["photos"]
+        (said,) = re.findall(r"for photos: (\S+)% of the steps' time(.*)", capsys.readouterr().out)
+        shares[name] = float(said[0])
+        assert ("try `fst prepare`" in said[1]) == (shares[name] > 10)
+    assert shares["steps"] < 40 < shares["photos"]
 
 
 def test_one_strength_is_solved_for_and_in_the_card(
