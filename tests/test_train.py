@@ -122,7 +122,7 @@ def test_slow_photos_are_told_from_slow_steps(
         (said,) = re.findall(r"for photos: (\S+)% of the steps' time(.*)", capsys.readouterr().out)
         shares[name] = float(said[0])
         assert ("try `fst prepare`" in said[1]) == (shares[name] > 10)
-    assert shares["steps"] < 40 < shares["photos"]
+    assert shares["steps"] < 10 < shares["photos"]
 
 
 def test_one_strength_is_solved_for_and_in_the_card(
