@@ -158,7 +158,8 @@ def open_backend(
             return _open_runtime(candidate, path, card, say=say, may_export=pays)
         except FstError as error:
             say(f"{error}; going on without it")
-    forget_graph(card)  # if there is one, nothing here can run it
+    if fast:
+        forget_graph(card)  # nothing here can run it
     return TorchBackend(path, device=choose_device("cpu"))
 
 

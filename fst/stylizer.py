@@ -73,7 +73,7 @@ class Stylizer:
             )
         self.require_memory(batch, height, width)
         try:
-            return self.backend(pixels)
+            return self.backend(np.ascontiguousarray(pixels))
         except Exception as error:  # each runtime has its own exceptions
             if not is_out_of_memory(error):
                 raise
