@@ -19,6 +19,7 @@ VERBS = {
     "optimize": "stylize one photo by optimization, slowly, without a trained style (Hydra)",
     "distill": "a slim loss network from a big one (Hydra overrides)",
     "stylize": "stylize photos in one pass each",
+    "prepare": "photos made small once, so that training loads them faster",
     "export": "write a style as one graph: .pt2 or .onnx",
     "sheet": "compare finished runs: pictures side by side and a ranked table",
     "paint": "draw one of our own paintings",

@@ -6,6 +6,7 @@ number of workers or processes, and not on what was drawn before. So a run can g
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fst.errors import FstError
-from fst.image import open_image, to_picture, to_tensor
-from fst.photo_files import training_and_held_out
+from fst.image import to_tensor
+from fst.photo_files import open_photo, training_and_held_out
+from fst.small_photo import SmallPhoto
 
 
 class PhotoBatch(NamedTuple):
@@ -31,12 +33,18 @@ class PhotoBatch(NamedTuple):
 
 
 def square_crop(
-    image: Image.Image, edge: float, place: tuple[float, float], size: int
-) -> Image.Image:
-    """A square of ``edge`` pixels at ``place`` (0 left or top, 1 right or bottom), resized."""
-    left, top = (image.width - edge) * place[0], (image.height - edge) * place[1]
+    photo: Image.Image | SmallPhoto, edge: float, place: tuple[float, float], size: int
+) -> Tensor:
+    """A square of ``edge`` pixels at ``place`` (0 left or top, 1 right or bottom), resized.
+
+    -> (1, 3, size, size), RGB in [0, 1]
+    """
+    width, height = photo.size
+    left, top = (width - edge) * place[0], (height - edge) * place[1]
     box = (left, top, left + edge, top + edge)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    if isinstance(photo, SmallPhoto):
+        return photo.crop(box, (size, size))
+    return to_tensor(photo.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
 class PhotoFolder(Dataset[PhotoBatch]):
@@ -77,7 +85,7 @@ class PhotoFolder(Dataset[PhotoBatch]):
             if number not in self._unreadable:
                 try:
                     crop = self._crop(path, np.random.default_rng([self.seed, 1, sample]))
-                    return PhotoBatch(to_tensor(crop), [str(path)], skipped)
+                    return PhotoBatch(crop, [str(path)], skipped)
                 except FstError as error:
                     self._unreadable[number] = str(error)
             skipped.append((str(path), self._unreadable[number]))
@@ -89,14 +97,12 @@ class PhotoFolder(Dataset[PhotoBatch]):
             self._order = (epoch, rng.permutation(len(self.paths)))
         return self._order[1]
 
-    def _crop(self, path: Path, rng: np.random.Generator) -> Image.Image:
-        image = to_picture(open_image(path)).rgb
+    def _crop(self, path: Path, rng: np.random.Generator) -> Tensor:
+        photo = open_photo(path)
         low, high = self.crop_scale
-        edge = min(image.size) * (low + (high - low) * rng.random())
-        crop = square_crop(image, edge, (rng.random(), rng.random()), self.size)
-        if self.flip and rng.random() < 0.5:
-            crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return crop
+        edge = min(photo.size) * (low + (high - low) * rng.random())
+        crop = square_crop(photo, edge, (rng.random(), rng.random()), self.size)
+        return crop.flip(-1) if self.flip and rng.random() < 0.5 else crop
 
 
 class CenterCrops(Dataset[PhotoBatch]):
@@ -110,9 +116,9 @@ class CenterCrops(Dataset[PhotoBatch]):
 
     def __getitem__(self, index: int) -> PhotoBatch:
         path = self.paths[index]
-        image = to_picture(open_image(path)).rgb
-        crop = square_crop(image, min(image.size), (0.5, 0.5), self.size)
-        return PhotoBatch(to_tensor(crop), [str(path)], [])
+        photo = open_photo(path)
+        crop = square_crop(photo, min(photo.size), (0.5, 0.5), self.size)
+        return PhotoBatch(crop, [str(path)], [])
 
 
 class StepSampler(Sampler[list[int]]):
@@ -142,6 +148,22 @@ def collate(samples: Sequence[PhotoBatch]) -> PhotoBatch:
         [path for sample in samples for path in sample.paths],
         [skip for sample in samples for skip in sample.skipped],
     )
+
+
+class TimedLoader(DataLoader[PhotoBatch]):
+    """A loader that knows for how long its batches were waited for, in seconds."""
+
+    waited_s = 0.0
+
+    def __iter__(self) -> Iterator[PhotoBatch]:  # type: ignore[override]  # Lightning asks no more
+        batches = super().__iter__()
+        while True:
+            start = time.monotonic()
+            batch = next(batches, None)
+            self.waited_s += time.monotonic() - start
+            if batch is None:
+                return
+            yield batch
 
 
 class PhotoData(pl.LightningDataModule):
@@ -179,7 +201,7 @@ class PhotoData(pl.LightningDataModule):
             seed=self.seed,
         )
 
-    def train_dataloader(self) -> DataLoader[PhotoBatch]:
+    def train_dataloader(self) -> TimedLoader:
         """Called by Lightning after a checkpoint is restored, so it starts at the next step."""
         trainer = self.trainer
         assert trainer is not None
@@ -191,7 +213,7 @@ class PhotoData(pl.LightningDataModule):
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
-        return DataLoader(
+        return TimedLoader(
             self.train_set(),
             batch_sampler=sampler,
             num_workers=self.workers,

@@ -17,6 +17,7 @@ from torch import Tensor
 from fst.callbacks import Previews, Progress, SkippedPhotos
 from fst.checkpointing import LastCheckpoint, StopOnNaN, StopOnSignal
 from fst.data import PhotoData, collate
+from fst.data_wait import DataWait
 from fst.errors import FstError
 from fst.image import resize_shorter, to_image, to_tensor
 from fst.loss_network import LossNetwork
@@ -124,6 +125,7 @@ def build_trainer(
     checkpoint = LastCheckpoint(path=run.checkpoint, every=config.checkpoint_every)
     callbacks: list[pl.Callback] = [
         Progress(terminal=terminal, every=every),
+        DataWait(every=every),
         StopOnNaN(path=run.checkpoint, every=every),
         SkippedPhotos(report=run.skipped_photos, known=data.unreadable),
         *shown,

@@ -65,6 +65,12 @@ def export_graph(
     return parity
 
 
+def onnx_bytes(net: TransformerNet) -> bytes:
+    """A net's whole pass from pixels to pixels as the bytes of an ``.onnx`` file."""
+    with _quiet():
+        return _pack_onnx(PixelNet(net).eval())({})
+
+
 def measure_parity(pixel_net: PixelNet, run: Run) -> dict[str, Any]:
     """The largest and mean difference between a graph and eager PyTorch, in levels of 255."""
     generator = torch.Generator().manual_seed(0)

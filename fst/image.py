@@ -1,6 +1,7 @@
 """Files <-> pictures <-> tensors (B, 3, H, W), RGB float in [0, 1].
 
 The only file that knows Pillow, 8-bit pixels, EXIF, ICC profiles, alpha and odd colour modes.
+torch is imported where a tensor is first asked for: files and arrays do without it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from fst.errors import FstError
+from fst.small_photo import SUFFIX as SMALL_PHOTO
+from fst.small_photo import read_small_photo
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # what a folder is searched for; a file named on its own may have any suffix Pillow reads
 PICTURE_SUFFIXES = frozenset(
@@ -59,6 +64,8 @@ def open_image(path: str | Path) -> Image.Image:
 
     Raises ``FstError`` naming the file for anything that cannot be decoded.
     """
+    if Path(path).suffix == SMALL_PHOTO:
+        return read_small_photo(path).image()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata and large sizes: we say it or it is fine
@@ -81,6 +88,17 @@ def open_image(path: str | Path) -> Image.Image:
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise FstError(f"{path} is damaged and cannot be decoded ({reason})") from None
+
+
+def picture_size(path: str | Path) -> tuple[int, int] | None:
+    """(width, height) in pixels as a picture file's header has them; None if it has no say."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return image.size
+    except Exception:  # Pillow's plugins raise nearly anything on a damaged file
+        return None
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -118,24 +136,30 @@ def to_picture(image: Image.Image) -> Picture:
     return Picture(rgb=image.convert("RGB"), alpha=alpha, icc_profile=profile)
 
 
-def to_pixels(image: Image.Image) -> Tensor:
+def to_array(image: Image.Image) -> np.ndarray:
     """An RGB Pillow image -> (1, 3, H, W) uint8."""
-    array = np.array(image, dtype=np.uint8)  # a copy: Pillow's own buffer is read-only
-    return torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0).contiguous()
+    return np.asarray(image, dtype=np.uint8).transpose(2, 0, 1)[None].copy()
+
+
+def from_array(pixels: np.ndarray) -> Image.Image:
+    """(1, 3, H, W) uint8 -> an RGB Pillow image."""
+    return Image.fromarray(np.ascontiguousarray(pixels[0].transpose(1, 2, 0)))
 
 
 def to_tensor(image: Image.Image) -> Tensor:
     """An RGB Pillow image -> (1, 3, H, W) float in [0, 1]."""
-    return to_pixels(image).float() / 255
+    import torch
+
+    return torch.from_numpy(to_array(image)).float() / 255
 
 
 def to_image(picture: Tensor) -> Image.Image:
     """(3, H, W) or (1, 3, H, W), uint8 or float in [0, 1] -> an RGB Pillow image."""
-    if picture.ndim == 4:
-        picture = picture.squeeze(0)
-    if picture.dtype != torch.uint8:
-        picture = (picture.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(picture.permute(1, 2, 0).cpu().contiguous().numpy())
+    if picture.ndim == 3:
+        picture = picture.unsqueeze(0)
+    if picture.is_floating_point():
+        picture = (picture.detach().float().clamp(0, 1) * 255).round().byte()
+    return from_array(picture.cpu().numpy())
 
 
 def resize_shorter(image: Image.Image, shorter_side: int) -> Image.Image:

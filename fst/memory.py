@@ -1,9 +1,10 @@
-"""Memory for training on a CPU: freed blocks stay with the process, ready for the next step."""
+"""Memory for work on a CPU: freed blocks stay with the process, ready for the next step."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from typing import Any
 
 # of glibc's malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -13,14 +14,27 @@ LARGE = 2**31 - 1  # bytes; above any tensor of a step, so that none gets a mapp
 def keep_freed_memory() -> bool:
     """Ask glibc to reuse large blocks in place of mapping and unmapping each; whether it does.
 
-    Each step of a training allocates and frees the same large tensors. By default every one is a
-    fresh mapping whose pages the kernel must zero first. The process then holds its peak memory
-    until it ends. Without glibc (macOS, Windows, musl) nothing is changed.
+    Each step of a training, and each layer of a pass, allocates and frees large tensors. By
+    default every one is a fresh mapping whose pages the kernel must zero first. The process then
+    holds its peak memory until it ends. Without glibc (macOS, Windows, musl) nothing is changed.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
+    mallopt = _glibc("mallopt")
+    if mallopt is None:
         return False
     return all([mallopt(M_MMAP_THRESHOLD, LARGE), mallopt(M_TRIM_THRESHOLD, LARGE)])
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what is freed, where it was kept."""
+    trim = _glibc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def _glibc(name: str) -> Any:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):
+        return None

@@ -1,7 +1,10 @@
-"""Where the package's own files are: inside an installed package, or beside it in a clone."""
+"""Where the package's own files are, inside an installed package or beside it in a clone; and where
+it may keep what can be made again.
+"""
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +21,14 @@ def configs_dir() -> Path:
 def checkpoints_dir() -> Path:
     """The folder of the shipped style files."""
     return _inside_or_beside("checkpoints")
+
+
+def cache_dir() -> Path:
+    """The user's folder for what can be made again: $FST_CACHE, or fst in $XDG_CACHE_HOME."""
+    if os.environ.get("FST_CACHE"):
+        return Path(os.environ["FST_CACHE"]).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(caches).expanduser() / "fst"
 
 
 def shipped_loss_networks() -> dict[str, Path]:

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from fst.errors import FstError
 from fst.image import find_pictures, open_image, to_picture
+from fst.photo_cache import cached_photos
+from fst.small_photo import SUFFIX, SmallPhoto, photo_name, read_small_photo
 
 COCO_FOLDERS = (("train2017", "val2017"), ("train2014", "val2014"))
 USABLE_CHECK_S = 4.0  # seconds to look for one photo that decodes before giving up
@@ -51,10 +54,15 @@ def training_and_held_out(
 def list_photos(root: str | Path, *, key: str = "data.root") -> list[Path]:
     """The photos of a folder (flat or nested) or of a text file with one path a line.
 
-    Paths in a list are relative to the list's folder. Raises ``FstError`` if there are none.
+    Of a folder that ``fst prepare`` made, or one in it, the prepared photos, in the order of those
+    they were made from. Paths in a list are relative to the list's folder. Raises ``FstError`` if
+    there are none.
     """
     root = Path(root).expanduser()
     if root.is_dir():
+        prepared = cached_photos(root)
+        if prepared:
+            return prepared
         photos = list(find_pictures(root))
         if not photos:
             raise FstError(f"{key}={root} holds no photos (.jpg, .png ...)")
@@ -73,6 +81,11 @@ def list_photos(root: str | Path, *, key: str = "data.root") -> list[Path]:
     return photos
 
 
+def open_photo(path: Path) -> Image.Image | SmallPhoto:
+    """A photo to be cropped: upright and RGB, or as ``fst prepare`` keeps it; else ``FstError``."""
+    return read_small_photo(path) if path.suffix == SUFFIX else to_picture(open_image(path)).rgb
+
+
 def require_usable(photos: Sequence[Path], *, key: str = "data.root") -> None:
     """Raise ``FstError`` unless at least one photo decodes; gives up after a few seconds."""
     order = np.random.default_rng(0).permutation(len(photos))
@@ -80,7 +93,7 @@ def require_usable(photos: Sequence[Path], *, key: str = "data.root") -> None:
     tried, reason = 0, ""
     for number in order:
         try:
-            to_picture(open_image(photos[number]))
+            open_photo(photos[number])
             return
         except FstError as error:
             tried, reason = tried + 1, reason or str(error)
@@ -100,14 +113,14 @@ def split_held_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list
     count = min(count, max(1, len(photos) // 10))
     if len(photos) < 2:
         return list(photos), list(photos)
-    ranked = sorted(photos, key=lambda path: hashlib.sha256(os.fsencode(path.name)).digest())
+    ranked = sorted(photos, key=lambda path: hashlib.sha256(os.fsencode(photo_name(path))).digest())
     held_out = set(ranked[:count])
     return [path for path in photos if path not in held_out], sorted(held_out)
 
 
 def _why_unreadable(path: Path) -> str | None:
     try:
-        to_picture(open_image(path))
+        open_photo(path)
     except FstError as error:
         return str(error)
     return None

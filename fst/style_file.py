@@ -1,7 +1,8 @@
 """One file is one trained style: its tensors in safetensors, its card as JSON in the metadata.
 
 Nothing is pickled, so a style file from anywhere is safe to load. Reading needs neither Hydra nor
-Lightning nor any config: the card says how the net is built.
+Lightning nor any config: the card says how the net is built. torch is imported where the net itself
+is asked for; cards and checksums do without it.
 """
 
 from __future__ import annotations
@@ -9,25 +10,27 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors import SafetensorError, deserialize, safe_open
 
 import fst
 from fst.errors import FstError
 from fst.image import write_whole
 from fst.paths import checkpoints_dir
-from fst.transformer_net import TransformerNet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fst.transformer_net import TransformerNet
 
 FORMAT = "fst-style"
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
+# safetensors' names of types -> torch's, which the checksum is made with
+DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 
 
 @dataclass
@@ -49,13 +52,13 @@ class Card:
     format_version: int = FORMAT_VERSION
 
 
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes, in order of the names."""
+def tensors_sha256(data: bytes) -> str:
+    """SHA-256 over names, types, shapes and bytes of a safetensors file, in order of the names."""
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    for name, tensor in sorted(deserialize(data), key=lambda item: item[0]):
+        dtype = DTYPES.get(tensor["dtype"], tensor["dtype"])
+        digest.update(f"{name} torch.{dtype} {tuple(tensor['shape'])}\n".encode())
+        digest.update(tensor["data"])
     return digest.hexdigest()
 
 
@@ -64,6 +67,9 @@ def save_style(path: str | Path, net: TransformerNet, card: Card, *, half: bool)
 
     Fills in the card's net arguments, version and checksum. Refuses NaN and infinity.
     """
+    import torch
+    from safetensors.torch import save
+
     dtype = torch.float16 if half else torch.float32
     tensors = {
         name: tensor.detach().cpu().to(dtype).contiguous()
@@ -75,24 +81,22 @@ def save_style(path: str | Path, net: TransformerNet, card: Card, *, half: bool)
     card.net = net.arguments
     card.fst_version = fst.__version__
     card.format_version = FORMAT_VERSION
-    card.sha256 = tensors_sha256(tensors)
+    card.sha256 = tensors_sha256(save(tensors))
     _write(Path(path), tensors, card)
 
 
 def rewrite_card(path: str | Path, card: Card) -> None:
     """Put another card into a style file and leave its tensors as they are."""
-    _, tensors = _read(Path(path), with_tensors=True)
-    _write(Path(path), tensors, card)
+    from safetensors.torch import load
+
+    _write(Path(path), load(read_checked(path)[1]), card)
 
 
 def _write(path: Path, tensors: dict[str, Tensor], card: Card) -> None:
+    from safetensors.torch import save
+
     metadata = {"format": FORMAT, "card": json.dumps(asdict(card), ensure_ascii=False)}
     write_whole(path, save(tensors, metadata))
-
-
-def read_card(path: str | Path) -> Card:
-    """The card alone, without reading the tensors; ``FstError`` for a foreign or damaged file."""
-    return _read(Path(path), with_tensors=False)[0]
 
 
 def load_style(path: str | Path) -> tuple[TransformerNet, Card]:
@@ -100,26 +104,38 @@ def load_style(path: str | Path) -> tuple[TransformerNet, Card]:
 
     Raises ``FstError`` for a file that is missing, damaged, foreign or of a newer format.
     """
-    path = Path(path)
-    card, tensors = _read(path, with_tensors=True)
-    if tensors_sha256(tensors) != card.sha256:
-        raise FstError(f"{path} is damaged: its tensors do not match the checksum in its card")
+    from safetensors.torch import load
+
+    from fst.transformer_net import TransformerNet
+
+    card, data = read_checked(path)
     try:
         net = TransformerNet(**card.net)
-        net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        net.load_state_dict({name: tensor.float() for name, tensor in load(data).items()})
     except (TypeError, RuntimeError):
         raise FstError(f"{path} is damaged: its tensors do not fit the net in its card") from None
     return net.eval().requires_grad_(False), card
 
 
-def _read(path: Path, *, with_tensors: bool) -> tuple[Card, dict[str, Tensor]]:
+def read_checked(path: str | Path) -> tuple[Card, bytes]:
+    """The card and the whole file, whose tensors match the checksum in the card.
+
+    Raises ``FstError`` as ``load_style`` does.
+    """
+    card, data = read_card(path), Path(path).read_bytes()
+    if tensors_sha256(data) != card.sha256:
+        raise FstError(f"{path} is damaged: its tensors do not match the checksum in its card")
+    return card, data
+
+
+def read_card(path: str | Path) -> Card:
+    """The card alone, without reading the tensors; ``FstError`` for a foreign or damaged file."""
+    path = Path(path)
     if not path.is_file():
         raise FstError(f"style file {path} does not exist; `fst list` shows the styles at hand")
     try:
-        with safe_open(str(path), "pt") as handle:
+        with safe_open(str(path), "np") as handle:
             metadata = handle.metadata() or {}
-            names = list(handle.keys()) if with_tensors else []
-            tensors = {name: handle.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise FstError(f"{path} is damaged or not a style file ({error})") from None
     if metadata.get("format") != FORMAT:
@@ -144,7 +160,13 @@ def _read(path: Path, *, with_tensors: bool) -> tuple[Card, dict[str, Tensor]]:
         raise FstError(f"{path} is damaged: its card has fields of the wrong kind")
     if not _is_plain_name(card.name):
         raise FstError(f"{path} is not safe to use: its name {card.name!r} is no plain file name")
-    return card, tensors
+    return card
+
+
+def net_width(card: Card) -> float:
+    """Channels after the net's first convolution, which time and memory go by."""
+    width = card.net.get("width")
+    return width if isinstance(width, int | float) and width > 0 else 32
 
 
 def _is_plain_name(name: object) -> bool:

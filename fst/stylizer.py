@@ -3,55 +3,49 @@
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
+from fst.backends import is_out_of_memory, open_backend
 from fst.errors import FstError
-from fst.image import Picture, to_image, to_picture, to_pixels
-from fst.style_file import find_style, load_style
-from fst.transformer_net import MIN_SIDE, PixelNet
+from fst.image import Picture, from_array, to_array, to_picture
+from fst.memory import give_back_freed_memory
+from fst.style_file import find_style, net_width, read_card
 
-# peak memory of a float32 pass at width 32, measured on a CPU at 2048 x 2048 px
-BYTES_PER_PIXEL = 1200
-
-
-def choose_device(name: str) -> torch.device:
-    """'auto' is the first of CUDA, MPS and CPU that is there. Raises ``FstError`` if it is not."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(name)):
-        raise FstError(f"device '{name}' is unknown; use auto, cuda, cuda:1, mps or cpu")
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next((kind for kind, found in there.items() if found), "cpu")
-    if not there.get(name.split(":")[0], True):
-        raise FstError(f"device '{name}' is not available on this machine; use cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise FstError(f"device '{name}' is not there: {torch.cuda.device_count()} GPUs are")
-    return device
+MIN_SIDE = 16  # pixels; of the net
 
 
 class Stylizer:
     """A trained style, ready to use.
 
     ``style`` is a style file, the name of a shipped style, or of a run below ``runs/``. On a GPU
-    the net runs in half precision, on a CPU in single.
+    the net runs in half precision, on a CPU in single. ``backend`` is ``torch``, ``onnx`` or
+    ``openvino``, the last two on the CPU only, or ``auto``: the fastest that is worth its start
+    for ``pixels_to_come`` in all pictures together (see ``fst.backends.choose_backends``). ``say``
+    is told, in a sentence, what takes long or goes wrong on the way to it.
 
     >>> stylizer = Stylizer("great_wave")
     >>> stylizer(Image.open("photo.jpg")).save("wave.jpg")
     """
 
-    def __init__(self, style: str | Path, *, device: str = "auto") -> None:
+    def __init__(
+        self,
+        style: str | Path,
+        *,
+        device: str = "auto",
+        backend: str = "torch",
+        pixels_to_come: int = 0,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         self.path = find_style(style)
-        self.device = choose_device(device)
-        net, self.card = load_style(self.path)
+        self.card = read_card(self.path)
         self.name = self.card.name
-        if self.device.type != "cpu":
-            net = net.half()
-        self._net = PixelNet(net).to(self.device).eval()
+        self.backend = open_backend(
+            backend, self.path, device=device, pixels=pixels_to_come, say=say
+        )
 
     def __call__(self, photo: Image.Image) -> Image.Image:
         """A Pillow image of any mode -> RGB, or RGBA if it has transparency, of the same size."""
@@ -64,12 +58,11 @@ class Stylizer:
 
     def picture(self, photo: Picture) -> Picture:
         """``Picture`` -> stylized ``Picture`` with the photo's alpha and profile."""
-        stylized = to_image(self.pixels(to_pixels(photo.rgb)))
+        stylized = from_array(self.pixels(to_array(photo.rgb)))
         return Picture(rgb=stylized, alpha=photo.alpha, icc_profile=photo.icc_profile)
 
-    @torch.inference_mode()
-    def pixels(self, pixels: Tensor) -> Tensor:
-        """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type, on the CPU.
+    def pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type.
 
         Raises ``FstError`` for a picture under 16 px or too large for the memory at hand.
         """
@@ -80,23 +73,27 @@ class Stylizer:
             )
         self.require_memory(batch, height, width)
         try:
-            return self._net(pixels.to(self.device)).cpu()
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if "memory" not in str(error).lower():
+            return self.backend(np.ascontiguousarray(pixels))
+        except Exception as error:  # each runtime has its own exceptions
+            if not is_out_of_memory(error):
                 raise
             raise FstError(
                 f"the photo of {width}x{height} px does not fit into the memory of "
-                f"{self.device}; use a smaller size, for instance --size {min(height, width) // 2}"
+                f"{self.backend.device}; use a smaller size, for instance --size "
+                f"{min(height, width) // 2}"
             ) from None
 
     def require_memory(self, batch: int, height: int, width: int) -> None:
         """Raise ``FstError`` before the system would have to kill the process."""
-        available = _available_memory()
-        if self.device.type != "cpu" or available is None:
+        if self.backend.device != "cpu":
             return
-        per_pixel = BYTES_PER_PIXEL * self._net.net.width / 32
+        per_pixel = self.backend.bytes_per_pixel * net_width(self.card) / 32
         needed = per_pixel * batch * height * width
-        if needed > available:
+        available = _available_memory()
+        if available is not None and needed > available:
+            give_back_freed_memory()  # of the pictures before
+            available = _available_memory()
+        if available is not None and needed > available:
             fits = int(min(height, width) * (0.9 * available / needed) ** 0.5)
             raise FstError(
                 f"the photo of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import absl.logging
 import numpy as np
 import pytest
 import torch
@@ -38,6 +39,15 @@ TINY = [
 
 torch.set_num_threads(2)
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# absl, which OpenVINO and TensorBoard import, closes its stream when Hydra sets up logging: not
+# pytest's, please
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Exported graphs of tests are no business of the user's cache folder."""
+    os.environ["FST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 def picture(width: int, height: int, seed: int) -> Image.Image:

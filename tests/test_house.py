@@ -12,12 +12,15 @@ from fst.paths import configs_dir
 PACKAGE = Path(fst.__file__).parent
 FLOORS = [
     {"errors", "console", "memory"},
-    {"image", "paths", "image_optimizer", "artifacts", "paint", "transformer_net"},
+    {"small_photo"},
+    {"image", "paths", "image_optimizer", "artifacts", "paint", "transformer_net"}
+    | {"overlap", "devices"},
+    {"photo_cache"},
     {"loss_network", "settings", "style_file", "photo_files", "painting", "run_folder"},
-    {"loss_network_file", "perceptual_loss", "data", "stylizer", "graph_file"},
-    {"strength", "evaluation", "student", "optimization_log"},
-    {"lightning_module", "distillation", "checkpointing", "evaluation_report", "sweep"},
-    {"callbacks"},
+    {"loss_network_file", "perceptual_loss", "data", "graph_file", "graph_cache"},
+    {"strength", "evaluation", "student", "optimization_log", "backends"},
+    {"lightning_module", "distillation", "checkpointing", "evaluation_report", "stylizer"},
+    {"callbacks", "sweep", "photo_jobs", "data_wait"},
     {"experiment"},
     {"commands"},
     {"cli"},

@@ -184,6 +184,16 @@ def test_a_photo_too_large_for_the_memory_is_refused_before_it_starts(
     assert "x.jpg: the photo of 133333x100000 px" in capsys.readouterr().err
 
 
+def test_memory_that_the_photos_before_have_left_counts_as_free(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = [10e6]
+    monkeypatch.setattr("fst.stylizer._available_memory", lambda: 1e12 - sum(kept) * 1e5)
+    monkeypatch.setattr("fst.stylizer.give_back_freed_memory", kept.clear)
+    Stylizer(tiny_style)(picture(40, 30, seed=1))
+    assert not kept
+
+
 def test_list_and_info_show_styles(tiny_style: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Path("runs/tiny")
     run.mkdir(parents=True)

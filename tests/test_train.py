@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,11 +89,40 @@ def test_a_run_leaves_everything_it_promises(
         assert len(layers) == 4
         assert curves[f"{stage}/style"][-1][1] == pytest.approx(sum(layers), rel=1e-5)
     assert {"learning_rate", "images_per_s", "image:painting", "image:photo/0"} <= curves.keys()
+    assert len(curves["data_wait_share"]) == 6
+    assert all(0 <= share < 1 for _, share in curves["data_wait_share"])
+    assert re.search(r"waiting +for photos: \d+\.\d% of the steps' time", out)
     assert [step for step, _ in curves["image:preview/0"]] == [0, 3, 6]
     assert curves["final/total"][-1][1] == pytest.approx(card.losses["total"], rel=1e-4)
 
     assert main(["stylize", str(painting), "--style", "swirl", "-o", "o.png"]) == 0
     assert Image.open("o.png").size == (128, 96)
+
+
+def test_slow_photos_are_told_from_slow_steps(
+    train: Train, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fst.data import PhotoFolder
+    from fst.lightning_module import FastStyleTransfer
+
+    def slow(method: Callable[..., object], seconds: float) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            time.sleep(seconds)
+            return method(*arguments)
+
+        return call
+
+    words = ("data.workers=1", "trainer.max_steps=3", "trainer.val_check_interval=3")
+    read, step = PhotoFolder.__getitem__, FastStyleTransfer.training_step
+    shares = {}
+    for name, photo_s, step_s in (("photos", 1.0, 0.0), ("steps", 0.0, 1.0)):
+        monkeypatch.setattr(PhotoFolder, "__getitem__", slow(read, photo_s))
+        monkeypatch.setattr(FastStyleTransfer, "training_step", slow(step, step_s))
+        assert train(f"run_dir=runs/{name}", *words) == 0
+        (said,) = re.findall(r"for photos: (\S+)% of the steps' time(.*)", capsys.readouterr().out)
+        shares[name] = float(said[0])
+        assert ("try `fst prepare`" in said[1]) == (shares[name] > 10)
+    assert shares["steps"] < 10 < shares["photos"]
 
 
 def test_one_strength_is_solved_for_and_in_the_card(

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fst.artifacts import find_artifacts, flat_photos
 from fst.console import say
+from fst.devices import choose_device
 from fst.errors import FstError
 from fst.evaluation import STARTS, Curve, PhotoResult, iterations_to_reach, terms_of
 from fst.evaluation_report import in_words, store, summary
@@ -34,7 +35,7 @@ from fst.photo_files import list_photos
 from fst.run_folder import machine, unused
 from fst.settings import check_settings, run_hydra
 from fst.style_file import Card, find_style, read_card, rewrite_card
-from fst.stylizer import Stylizer, choose_device
+from fst.stylizer import Stylizer
 
 LEAST_SIZE = 32  # pixels that artifacts can be scored on
 

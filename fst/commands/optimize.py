@@ -16,6 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
 from fst.console import say
+from fst.devices import choose_device
 from fst.errors import FstError
 from fst.experiment import build_loss, build_network, build_painting
 from fst.image import Picture, read_picture, save_picture, to_image, to_tensor
@@ -26,7 +27,6 @@ from fst.painting import MIN_SIDE
 from fst.perceptual_loss import Losses
 from fst.run_folder import fingerprint, open_run
 from fst.settings import check_settings, plain, run_hydra
-from fst.stylizer import choose_device
 
 
 def main(argv: list[str] | None = None) -> None:

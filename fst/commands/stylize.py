@@ -12,20 +12,15 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
+from fst.backends import BACKENDS
 from fst.errors import FstError
-from fst.image import SAVE_FORMATS, find_pictures, read_picture, save_picture
-
-
-@dataclass(frozen=True)
-class Job:
-    """One photo and where its result goes, without the suffix if that depends on the photo."""
-
-    photo: Path
-    target: Path
-    suffix_given: bool
+from fst.image import SAVE_FORMATS, find_pictures
+from fst.memory import keep_freed_memory
+from fst.photo_jobs import Job, Limits, count_pixels, stylize_files
+from fst.style_file import find_style, read_card, style_label
+from fst.stylizer import Stylizer
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,55 +29,48 @@ def main(argv: list[str] | None = None) -> int:
         raise FstError(f"--quality {options.quality} is not in 1 .. 100")
     if options.size is not None and options.size < 16:
         raise FstError(f"--size {options.size} is smaller than 16 px; give the shorter side")
-    from fst.style_file import find_style, read_card, style_label  # torch is paid for from here on
-
     path = find_style(options.style)
     read_card(path)
     jobs, refused = plan(options.photos, options.output, style_label(options.style, path))
     for sentence in refused:
-        print(f"fst stylize: {sentence}", file=sys.stderr)
-
-    from fst.stylizer import Stylizer
-
-    stylizer = Stylizer(path, device=options.device)
-    failed = len(refused)
-    for number, job in enumerate(jobs, 1):
-        start = time.monotonic()
-        try:
-            target = stylize_file(stylizer, job, options)
-        except FstError as error:
+        _complain(sentence)
+    auto = options.backend == "auto"
+    stylizer = Stylizer(
+        path,
+        device=options.device,
+        backend=options.backend,
+        pixels_to_come=count_pixels([job.photo for job in jobs], options.size) if auto else 0,
+        say=_complain,
+    )
+    backend = stylizer.backend
+    if (backend.name, backend.device) == ("torch", "cpu"):
+        keep_freed_memory()  # the others gain nothing by it
+    print(f"backend {backend.name} on {backend.device}", flush=True)
+    limits = Limits(size=options.size, quality=options.quality, force=options.force)
+    start, failed = time.monotonic(), len(refused)
+    parts = dict.fromkeys(("reading", "stylizing", "writing"), 0.0)
+    for number, done in enumerate(stylize_files(stylizer, jobs, limits), 1):
+        if done.error is not None:
             failed += 1
-            sentence = str(error)
-            if str(job.photo) not in sentence:
-                sentence = f"{job.photo}: {sentence}"
-            print(f"fst stylize: {sentence}", file=sys.stderr, flush=True)
+            sentence = str(done.error)
+            named = str(done.item.photo) in sentence
+            _complain(sentence if named else f"{done.item.photo}: {sentence}")
             continue
+        for part, seconds in zip(parts, (done.read_s, done.work_s, done.write_s), strict=True):
+            parts[part] += seconds
         count = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
-        print(f"{count}{job.photo} -> {target} ({time.monotonic() - start:.1f} s)", flush=True)
+        print(f"{count}{done.item.photo} -> {done.result} ({done.seconds:.1f} s)", flush=True)
     if len(jobs) > 1:
-        print(f"{len(jobs) + len(refused) - failed} photos stylized, {failed} failed")
+        took = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
+        print(
+            f"{len(jobs) + len(refused) - failed} photos stylized, {failed} failed, in "
+            f"{time.monotonic() - start:.1f} s ({took}, side by side)"
+        )
     return 1 if failed else 0
 
 
-def stylize_file(stylizer: object, job: Job, options: argparse.Namespace) -> Path:
-    """Stylize one file; returns the path written. Raises ``FstError``."""
-    from fst.stylizer import Stylizer
-
-    assert isinstance(stylizer, Stylizer)
-    if job.suffix_given:
-        _require_free(job.target, job.photo, force=options.force)
-    photo = read_picture(job.photo)
-    target = job.target
-    if not job.suffix_given:
-        target = target.with_name(target.name + (".png" if photo.alpha else ".jpg"))
-        _require_free(target, job.photo, force=options.force)
-    if options.size is not None:
-        width, height = photo.rgb.size
-        scale = options.size / min(width, height)
-        stylizer.require_memory(1, round(height * scale), round(width * scale))
-        photo = photo.resized(options.size)
-    save_picture(target, stylizer.picture(photo), quality=options.quality)
-    return target
+def _complain(sentence: str) -> None:
+    print(f"fst stylize: {sentence}", file=sys.stderr, flush=True)
 
 
 def plan(photos: list[str], output: str | None, style: str) -> tuple[list[Job], list[str]]:
@@ -145,13 +133,6 @@ def _expand(text: str) -> list[Path]:
     return [path]  # named as missing when its turn comes, and the others go on
 
 
-def _require_free(target: Path, photo: Path, *, force: bool) -> None:
-    if target.exists() and photo.exists() and target.samefile(photo):
-        raise FstError(f"{target} is the photo itself; give another output with -o")
-    if target.exists() and not force:
-        raise FstError(f"{target} exists already; use --force to replace it, or -o elsewhere")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fst stylize", description="Stylize photos in one forward pass each."
@@ -168,5 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, metavar="PX", help="resize to this shorter side first")
     parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP (default 95)")
     parser.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        choices=BACKENDS,
+        help="auto (default) is the fastest installed that is worth its start; "
+        "pip install 'fst[openvino]' or 'fst[onnx]' brings the others",
+    )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     return parser
