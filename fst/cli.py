@@ -20,6 +20,7 @@ VERBS = {
     "distill": "a slim loss network from a big one (Hydra overrides)",
     "stylize": "stylize photos in one pass each",
     "prepare": "photos made small once, so that training loads them faster",
+    "benchmark": "time training and stylizing against a plain version of the same",
     "export": "write a style as one graph: .pt2 or .onnx",
     "sheet": "compare finished runs: pictures side by side and a ranked table",
     "paint": "draw one of our own paintings",

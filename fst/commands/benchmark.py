@@ -1,0 +1,183 @@
+"""fst benchmark: every figure of BENCHMARKS.md, as a table and as JSON lines.
+
+fst benchmark                         # all parts on the CPU, about 15 minutes
+fst benchmark --only step --json rows.jsonl
+fst benchmark --quick                 # a minute, small sizes; exit code 1 if a ratio is lost
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from fst.errors import FstError
+from fst.image import write_whole
+
+PARTS = ("step", "loading", "pass", "folder", "start")
+SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+# What --quick insists on, of the fastest calls: about half of what was measured, so that only a gross loss is one.
+LEAST_RATIOS = {
+    ("training step", "fst, VGG-16"): 1.2,
+    ("training step", "fst, lite"): 1.8,
+    ("loading", "fst, prepared"): 1.7,
+    ("single pass", "torch"): 0.7,
+    ("single pass", "onnx"): 0.8,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    parts = PARTS if options.only is None else tuple(options.only.split(","))
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        raise FstError(f"--only {unknown[0]} is unknown; use some of {','.join(PARTS)}")
+    photos = find_photos(options.photos)
+    from fst.run_folder import machine as machine_name
+    from fst.timing import measure_machine
+
+    found = measure_machine(side=1024 if options.quick else 3072)
+    about = {
+        "part": "machine",
+        "name": machine_name(),
+        "gflops": round(found.flops / 1e9),
+        "gigabytes_per_s": round(found.bandwidth / 1e9, 1),
+    }
+    lines = [json.dumps(about)]
+    print(
+        f"machine   {about['name']}: {about['gflops']} GFLOP/s in float32, "
+        f"{about['gigabytes_per_s']} GB/s"
+    )
+    rows = []
+    for part, run in _parts(options, photos, found):
+        if part not in parts:
+            continue
+        print(f"\n{part}\n{HEADER}", flush=True)
+        for row in run():
+            print(line_of(row), flush=True)
+            rows.append(row)
+            lines.append(json.dumps({k: v for k, v in asdict(row).items() if v is not None}))
+        if options.json is not None:
+            write_whole(options.json, ("\n".join(lines) + "\n").encode())
+    if options.plot is not None:
+        from fst.benchmark_report import plot_passes
+
+        plot_passes(rows, options.plot)
+    if not options.quick:
+        return 0
+    ratios = {(row.part, row.name): row.best_ratio for row in rows}
+    lost = [
+        f"{part}, {name}: {ratios[part, name]} times, at least {least} is asked"
+        for (part, name), least in LEAST_RATIOS.items()
+        if (ratios.get((part, name)) or least) < least
+    ]
+    for sentence in lost:
+        print(f"fst benchmark: {sentence}", file=sys.stderr)
+    return 1 if lost else 0
+
+
+def _parts(
+    options: argparse.Namespace, photos: list[Path], found: object
+) -> Iterator[tuple[str, Callable[[], list]]]:
+    from fst import benchmark_training as training
+    from fst import benchmark_use as use
+
+    quick, repetitions = options.quick, options.repetitions
+    few = 3 if quick else repetitions
+    yield (
+        "step",
+        lambda: training.benchmark_step(
+            machine=found,  # type: ignore[arg-type]
+            size=96 if quick else options.size,
+            batch=2 if quick else options.batch,
+            width=32,
+            warm_up=1 if quick else 2,
+            repetitions=few,
+        ),
+    )
+    yield (
+        "loading",
+        lambda: training.benchmark_loading(
+            photos, size=256, count=16 if quick else 64, warm_up=1, repetitions=few
+        ),
+    )
+    yield (
+        "pass",
+        lambda: use.benchmark_pass(
+            machine=found,  # type: ignore[arg-type]
+            sizes=[256] if quick else [int(size) for size in options.sizes.split(",")],
+            width=options.width,
+            warm_up=1 if quick else 2,
+            repetitions=few,
+            memory=not quick,
+        ),
+    )
+    if quick:
+        return
+    yield (
+        "folder",
+        lambda: use.benchmark_folder(photos, style=options.style, size=512, count=100),
+    )
+    yield (
+        "start",
+        lambda: use.benchmark_start(photos, style=options.style, repetitions=repetitions),
+    )
+
+
+HEADER = (
+    f"{'':<32}{'size':>6}{'batch':>6}{'runs':>6}{'median ms':>12}{'p95 ms':>12}{'ratio':>8}"
+    f"{'floor ms':>11}{'peak MB':>9}  "
+)
+
+
+def line_of(row: object) -> str:
+    """A row of the table for people."""
+    values = asdict(row)  # type: ignore[call-overload]
+
+    def shown(key: str, form: str, width: int) -> str:
+        value = values[key]
+        return f"{'' if value is None else format(value, form):>{width}}"
+
+    return (
+        f"{values['name']:<32}{shown('size', 'd', 6)}{shown('batch', 'd', 6)}"
+        f"{shown('repetitions', 'd', 6)}{shown('median_ms', '.1f', 12)}{shown('p95_ms', '.1f', 12)}"
+        f"{shown('ratio', '.2f', 8)}{shown('floor_ms', '.1f', 11)}{shown('peak_mb', 'd', 9)}  "
+        f"{values['note']}"
+    ).rstrip()
+
+
+def find_photos(folder: Path | None) -> list[Path]:
+    """The photos of a folder, or those of scikit-image; ``FstError`` if there are none."""
+    if folder is not None:
+        from fst.photo_files import list_photos
+
+        return list_photos(folder, key="--photos")
+    from fst.paths import sample_photo
+
+    return [sample_photo(name) for name in SAMPLES]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fst benchmark",
+        description="Time training, loading and stylizing against a plain version of the same.",
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes; checks the ratios")
+    parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}")
+    parser.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="default: scikit-image's four"
+    )
+    parser.add_argument("--style", default="great_wave", help="of the folder and the start")
+    parser.add_argument("--size", type=int, default=256, help="of a training step")
+    parser.add_argument("--batch", type=int, default=4, help="of a training step")
+    parser.add_argument("--width", type=int, default=32, help="of the net in a single pass")
+    parser.add_argument("--sizes", default="256,512,1024", help="of single passes")
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="one line a row")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="time and peak memory against pixels"
+    )
+    return parser

@@ -1,0 +1,83 @@
+"""`fst benchmark`: its stopwatch is right, and a gross loss of speed is a failed test."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fst.cli import main
+from fst.commands.benchmark import LEAST_RATIOS, line_of
+from fst.timing import Row, Timing, count_flops, race, whole_process
+
+
+def test_contestants_take_turns_and_a_ratio_is_of_medians() -> None:
+    order: list[str] = []
+
+    def slow() -> None:
+        order.append("slow")
+        time.sleep(0.06)
+
+    def fast() -> None:
+        order.append("fast")
+        time.sleep(0.02)
+
+    timings = race({"slow": slow, "fast": fast}, warm_up=1, repetitions=3)
+    assert order == ["slow", "fast"] * 4
+    row = Row.of("part", "fast", timings["fast"], against=timings["slow"])
+    assert (row.warm_up, row.repetitions) == (1, 3)
+    assert 20 <= row.best_ms <= row.median_ms <= row.p95_ms
+    assert row.best_ratio == pytest.approx(3, rel=0.5)
+    assert "fast" in line_of(row)
+
+
+def test_operations_are_counted_as_multiplications_and_additions() -> None:
+    a, b = torch.ones(8, 16), torch.ones(16, 4)
+    assert count_flops(lambda: a @ b) == 2 * 8 * 16 * 4
+
+
+def test_a_process_is_timed_from_outside_with_its_peak_memory() -> None:
+    code = "import time; held = bytes(200 * 2**20); time.sleep(0.2)"
+    done = whole_process([sys.executable, "-c", code])
+    assert done.code == 0
+    assert done.seconds > 0.2
+    assert 200 < done.peak_mb < 400
+    assert whole_process([sys.executable, "-c", "raise SystemExit(3)"]).code == 3
+
+
+def test_unknown_parts_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "--only", "everything"]) == 2
+    assert "--only everything is unknown; use some of step,loading" in capsys.readouterr().err
+
+
+def test_a_ratio_that_is_lost_fails_the_quick_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fst import benchmark_training
+
+    def slower(**options: object) -> list[Row]:
+        timing = Timing(1.0, 1.0, 1.0, 1, 1)
+        against = Timing(0.5, 0.5, 0.5, 1, 1)
+        return [Row.of("training step", "fst, VGG-16", timing, against=against)]
+
+    monkeypatch.setattr(benchmark_training, "benchmark_step", slower)
+    assert main(["benchmark", "--quick", "--only", "step"]) == 1
+    assert "training step, fst, VGG-16: 0.5 times, at least 1.2 is asked" in capsys.readouterr().err
+
+
+def test_no_speed_is_grossly_lost(tmp_path: Path) -> None:
+    """Ratios within one run, with a wide margin; a machine that is busy gets another chance."""
+    rows = tmp_path / "rows.jsonl"
+    command = [sys.executable, "-m", "fst.cli", "benchmark", "--quick", "--json", str(rows)]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0, done.stdout + done.stderr
+    about, *found = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert about["gflops"] > 0
+    assert {(row["part"], row["name"]) for row in found} >= LEAST_RATIOS.keys()
+    assert all(row["median_ms"] > 0 for row in found)
