@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -150,7 +151,10 @@ def count_flops(work: Contestant) -> int:
 
 
 class Finished(NamedTuple):
-    """A child process that has ended: seconds from start to end, and its peak memory."""
+    """A child process that has ended: seconds from start to end, and its peak memory.
+
+    The memory is 0 where there is no /proc to look it up in.
+    """
 
     code: int
     seconds: float
@@ -160,18 +164,27 @@ class Finished(NamedTuple):
 
 def whole_process(command: Sequence[str], env: Mapping[str, str] | None = None) -> Finished:
     """Run a command to its end: what a user waits for, interpreter and imports included."""
-    started = time.perf_counter()
-    child = subprocess.Popen(
-        command,
-        env=None if env is None else {**os.environ, **env},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert child.stderr is not None
-    stderr = child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - started
-    child.returncode = os.waitstatus_to_exitcode(status)
-    unit = 1024 if sys.platform == "darwin" else 1
-    return Finished(child.returncode, seconds, usage.ru_maxrss / unit / 1024, stderr)
+    with tempfile.TemporaryFile("w+") as stderr:
+        started = time.perf_counter()
+        child = subprocess.Popen(
+            command,
+            env=None if env is None else {**os.environ, **env},
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+        peak_mb = 0.0
+        while child.poll() is None:
+            peak_mb = _peak_mb(child.pid) or peak_mb
+            time.sleep(0.002)
+        seconds = time.perf_counter() - started
+        stderr.seek(0)
+        return Finished(child.returncode, seconds, peak_mb, stderr.read())
+
+
+def _peak_mb(process: int) -> float:
+    """Of a running process. What the system says at its end has its parent's memory in it."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(x.split()[1]) / 1024 for x in lines if x.startswith("VmHWM:")), 0.0)

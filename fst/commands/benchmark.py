@@ -19,7 +19,8 @@ from fst.image import write_whole
 
 PARTS = ("step", "loading", "pass", "folder", "start")
 SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
-# What --quick insists on, of the fastest calls: about half of what was measured, so that only a gross loss is one.
+# What --quick insists on, of the fastest calls: far below what was measured, so that only a gross
+# loss is one.
 LEAST_RATIOS = {
     ("training step", "fst, VGG-16"): 1.2,
     ("training step", "fst, lite"): 1.8,
