@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 Contestant = Callable[[], object]
@@ -93,7 +94,7 @@ class Row:
 class Machine(NamedTuple):
     """What a device can do at most, measured."""
 
-    flops: float  # multiplications and additions a second, of a large float32 matrix product
+    flops: float  # multiplications and additions a second, of a large product or convolution
     bandwidth: float  # bytes a second, read and written, of a large copy
 
 
@@ -127,20 +128,28 @@ def synchronize(device: str) -> None:
 
 
 def measure_machine(device: str = "cpu", *, side: int = 3072, dtype: str = "float32") -> Machine:
-    """The best of several products of (side, side) matrices, and of several copies."""
+    """The best of several products of (side, side) matrices and convolutions, and of copies.
+
+    On some processors the library for convolutions is faster than that for products.
+    """
     kind = getattr(torch, dtype)
     a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
+    picture = torch.randn(4, 256, 64, 64, device=device).to(kind)
+    kernels = torch.randn(256, 256, 3, 3, device=device).to(kind)
+    flops = {"product": 2 * side**3, "convolution": 2 * 9 * 256 * picture.numel()}
     source = torch.zeros(64 * 2**20, device=device)  # 256 MB: no cache holds it
     target = torch.empty_like(source)
     contestants: dict[str, Contestant] = {
         "product": lambda: a @ b,
+        "convolution": lambda: F.conv2d(picture, kernels, padding=1),
         "copy": lambda: target.copy_(source),
     }
     best: dict[str, float] = {}
     for _ in range(5):
         for name, timing in race(contestants, repetitions=1, warm_up=1, device=device).items():
             best[name] = min(best.get(name, timing.median_s), timing.median_s)
-    return Machine(2 * side**3 / best["product"], 8 * source.numel() / best["copy"])
+    rate = max(count / best[name] for name, count in flops.items())
+    return Machine(rate, 8 * source.numel() / best["copy"])
 
 
 def count_flops(work: Contestant) -> int:
