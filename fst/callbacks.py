@@ -40,22 +40,24 @@ class Previews(pl.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0 or self._due(trainer):  # again, as curves end before this step
+            self._show(trainer, pl_module)
         if trainer.global_step == 0:
             for writer in _writers(trainer):
                 writer.add_image("painting", self.painting[0], 0)
                 for number, content in enumerate(self.contents):
                     writer.add_image(f"photo/{number}", content[0], 0)
-            self._show(trainer, pl_module)
 
     @rank_zero_only
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
-        step = trainer.global_step
-        if not at_step_boundary(trainer):
-            return
-        if step in EARLY_PREVIEWS or step % self.every == 0 or step == trainer.max_steps:
+        if at_step_boundary(trainer) and self._due(trainer):
             self._show(trainer, pl_module)
+
+    def _due(self, trainer: pl.Trainer) -> bool:
+        step = trainer.global_step
+        return step in EARLY_PREVIEWS or step % self.every == 0 or step == trainer.max_steps
 
     def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FastStyleTransfer)

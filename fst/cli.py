@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fst
 from fst.errors import FstError
+from fst.signals import STOP
 
 VERBS = {
     "train": "fit a net to one painting and a folder of photos (Hydra overrides: key=value)",
@@ -45,6 +46,7 @@ QUOTED_KEYS = {
     "loss_network.file",
     "loss_network.licence",
     "run_dir",
+    "resume",
     "content",
     "start",
     "on_from",
@@ -76,12 +78,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"fst: '{verb}' is no verb; use one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     try:
-        if verb in HYDRA_VERBS:
-            os.environ[VERB_VARIABLE] = verb
-            rest = prepare_overrides(rest)
-        code = import_module(f"fst.commands.{verb}").main(rest)
-        sys.stdout.flush()
-        return int(code or 0)
+        with STOP.watching():
+            if verb in HYDRA_VERBS:
+                os.environ[VERB_VARIABLE] = verb
+                rest = prepare_overrides(rest)
+            code = import_module(f"fst.commands.{verb}").main(rest)
+            sys.stdout.flush()
+            return int(code or 0)
     except FstError as error:
         print(f"fst {verb}: {error}", file=sys.stderr)
         return 2

@@ -29,6 +29,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
 LEAST: dict[str, float] = {
     "seed": 0,
     "checkpoint_every": 1,
+    "checkpoints_kept": 1,
+    "rollbacks": 0,
     "previews.every": 1,
     "previews.photos": 0,
     "previews.size": 16,
