@@ -41,7 +41,7 @@ class Previews(pl.Callback):
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0 or self._due(trainer):  # again, as curves end before this step
-            self._show(trainer, pl_module)
+            self.show(trainer, pl_module)
         if trainer.global_step == 0:
             for writer in _writers(trainer):
                 writer.add_image("painting", self.painting[0], 0)
@@ -53,13 +53,15 @@ class Previews(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
         if at_step_boundary(trainer) and self._due(trainer):
-            self._show(trainer, pl_module)
+            self.show(trainer, pl_module)
 
     def _due(self, trainer: pl.Trainer) -> bool:
         step = trainer.global_step
         return step in EARLY_PREVIEWS or step % self.every == 0 or step == trainer.max_steps
 
-    def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    @rank_zero_only
+    def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stylize the photos with the net as it is."""
         assert isinstance(pl_module, FastStyleTransfer)
         if not self.contents:
             return

@@ -77,6 +77,7 @@ class KeepCheckpoints(pl.Callback):
     ) -> None:
         due = at_step_boundary(trainer) and trainer.global_step % self.every == 0
         if due and not validation_follows(trainer):
+            log_now(trainer)
             self.save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -135,19 +136,20 @@ class StopOnSignal(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
-        if at_step_boundary(trainer):
-            self._stop(trainer, owed=validation_follows(trainer))
+        number = agreed(trainer, STOP.received or 0) if at_step_boundary(trainer) else 0
+        if number:
+            log_now(trainer)
+            self._stop(trainer, number, owed=validation_follows(trainer))
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
         if trainer.state.fn == TrainerFn.FITTING and at_step_boundary(trainer):
-            self._stop(trainer, owed=True)
+            number = agreed(trainer, STOP.received or 0)
+            if number:
+                self._stop(trainer, number, owed=True)
 
-    def _stop(self, trainer: pl.Trainer, *, owed: bool) -> None:
-        number = agreed(trainer, STOP.received or 0)
-        if not number:
-            return
+    def _stop(self, trainer: pl.Trainer, number: int, *, owed: bool) -> None:
         self.checkpoints.save(trainer, owed=owed)
         step = trainer.global_step
         if trainer.is_global_zero:
@@ -177,6 +179,16 @@ def validation_follows(trainer: pl.Trainer) -> bool:
     if fetcher is None or trainer.limit_val_batches == 0:
         return False
     return loop._should_check_val_fx(fetcher)
+
+
+def log_now(trainer: pl.Trainer) -> None:
+    """Log the step that has just ended, which Lightning does after the last callback.
+
+    A checkpoint must not be ahead of the curves: who goes on from it does not log its step.
+    """
+    trainer._logger_connector.update_train_step_metrics()
+    if trainer._results is not None:
+        trainer._results.clear()  # once is enough
 
 
 def _validate(trainer: pl.Trainer) -> None:

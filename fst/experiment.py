@@ -209,6 +209,14 @@ def fit(
         raise FstError(f"another process of this run has ended; {kept}") from None
 
 
+def validate(trainer: pl.Trainer, module: pl.LightningModule, data: PhotoData) -> None:
+    """The last validation, logged one step after those of the training."""
+    trainer.fit_loop.epoch_loop._batches_that_stepped = (
+        trainer.global_step
+    )  # not so if none was left
+    trainer.validate(module, data, verbose=False)
+
+
 def checkpoint_size(module: pl.LightningModule) -> int:
     """Bytes of a checkpoint, roughly: the weights and the two moments that Adam keeps of each."""
     size = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)

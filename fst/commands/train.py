@@ -34,6 +34,7 @@ from fst.experiment import (
     calibration_photos,
     fit,
     log_hyperparameters,
+    validate,
 )
 from fst.lightning_module import FastStyleTransfer
 from fst.run_folder import RunFolder, fingerprint, machine, open_run
@@ -103,7 +104,9 @@ def train(config: DictConfig) -> Path:
             run.write_about("train", settings, inputs, loss.weights)
             _say_estimate(trainer, module, data)
         fit(trainer, module, data, run, checkpoint, keep=config.checkpoints_kept)
-        trainer.validate(module, data, verbose=False)
+        if done >= config.trainer.max_steps:
+            previews.show(trainer, module)  # curves were taken to end before this step
+        validate(trainer, module, data)
         if trainer.is_global_zero:
             card = build_card(config, trainer, loss, data)
             save_style(path, net, card, half=config.half)
