@@ -95,6 +95,8 @@ class SkippedPhotos(pl.Callback):
         self.known = list(known)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # of the first process: another may have counted itself a folder further
+        self.report = trainer.strategy.broadcast(self.report)
         if trainer.global_rank:
             name = f"{self.report.stem}.rank{trainer.global_rank}{self.report.suffix}"
             self.report = self.report.with_name(name)
