@@ -6,16 +6,20 @@ import difflib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fst.errors import FstError
 from fst.paths import configs_dir
+from fst.signals import STOP
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -98,6 +102,8 @@ def config_error_sentence(error: Exception) -> str:
         mean = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
         return f"{cause.full_key} is no setting; {mean} (--cfg job shows all)"
     text = " ".join(str(error).split("\nSee ")[0].split())
+    if "hydra_submitit_launcher" in text:
+        return "hydra/launcher=submitit_slurm needs a package: pip install 'fst[slurm]'"
     override = getattr(error, "override", None)
     return f"'{override}' is not understood: {text}" if override else text
 
@@ -106,15 +112,24 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
     """Compose ``configs/NAME.yaml`` with a user's words and run ``task`` on it.
 
     Raises ``FstError`` with one sentence for words that Hydra does not understand, and
-    ``SystemExit`` with the sentence of an ``FstError`` of the task.
+    ``SystemExit`` with the sentence of an ``FstError`` of the task. In a sweep the other jobs go
+    on, and the first failure is raised when all are done.
     """
 
     def run(config: DictConfig) -> None:
         try:
-            task(config)
+            with STOP.watching():  # a job on a cluster begins here
+                task(config)
         except FstError as error:
-            raise SystemExit(f"fst {name}: {error}") from None
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                raise SystemExit(f"fst {name}: {error}") from None
+            job = " ".join(HydraConfig.get().overrides.task)
+            sentence = f"job {HydraConfig.get().job.num} ({job}): {error}"
+            print(f"fst {name}: {sentence}", file=sys.stderr, flush=True)
+            raise FstError(sentence) from None
 
+    # of our own configs/hydra/launcher: the package has one of the same name, meant to fill it up
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against")
     sys.argv = [sys.argv[0], *arguments]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that we can say it in a sentence
     try:

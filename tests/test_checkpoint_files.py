@@ -83,7 +83,9 @@ def test_the_newest_are_kept_and_the_best(tmp_path: Path) -> None:
 def test_nan_is_never_written(tmp_path: Path, value: float) -> None:
     state = {"global_step": 3, "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3)}}}]}
     state["optimizer_states"][0]["state"][0]["exp_avg"][1] = value  # type: ignore[index]
-    with pytest.raises(FstError, match="optimizer_states.0.state.0.exp_avg holds NaN or infinity"):
+    with pytest.raises(
+        FstError, match=r"optimizer_states\.0\.state\.0\.exp_avg holds NaN or infinity"
+    ):
         write_checkpoint(tmp_path / "step_00000003.ckpt", state)
     assert not list(tmp_path.iterdir())
 
