@@ -24,6 +24,7 @@ VERBS = {
     "benchmark": "time training and stylizing against a plain version of the same",
     "export": "write a style as one graph: .pt2 or .onnx",
     "sheet": "compare finished runs: pictures side by side and a ranked table",
+    "download": "fetch torchvision's VGG weights ahead of time",
     "paint": "draw one of our own paintings",
     "list": "the styles at hand",
     "info": "a style's card",

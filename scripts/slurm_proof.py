@@ -37,7 +37,12 @@ STEPS = 400
 WORDS = [
     *("experiment=laptop", "loss=relative", "net.width=4", "net.residual_blocks=1"),
     *("style.size=64", "data.root=photos.txt", "data.val_root=held_out.txt", "data.size=32"),
-    *("data.workers=1", "data.batch_size=2", f"trainer.max_steps={STEPS}", "checkpoint_every=50",),
+    *(
+        "data.workers=1",
+        "data.batch_size=2",
+        f"trainer.max_steps={STEPS}",
+        "checkpoint_every=50",
+    ),
     *("trainer.val_check_interval=100", "trainer.accelerator=cpu", "previews.photos=0"),
 ]
 TWO = ("data.batch_size=1", "trainer.devices=2", "trainer.strategy=ddp")
@@ -188,7 +193,7 @@ def sweep(folder: Path, environment: dict[str, str]) -> bool:
     signal_job(f"{array}_0", "USR2", environment)
     code = started.wait(PATIENCE_S)
     print(f"the launcher's exit code is {code}", flush=True)
-    log = "".join(p.read_text() for p in (folder / "runs/sweep/.submitit").rglob("*_0_log.out"))
+    log = "".join(p.read_text() for p in (folder / "runs/sweep/.submitit").rglob("*_0_0_log.out"))
     show(log)
     held = code == 0 and "is queued again" in log and "going on from step" in log
     for number, style in enumerate(STYLES):
