@@ -84,7 +84,7 @@ def train(config: DictConfig) -> Path:
     say(f"painting       {painting.source} ({config.style.title or name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"loss network   {network.description}")
-    known = run.weights() if checkpoint else None
+    known = run.weights() if checkpoint and run.about_file.exists() else None
     if config.loss.calibrated and known is None:
         say("               solving for the weights of the loss")
     loss = build_loss(config, painting, network, lambda: calibration_photos(data), known)
