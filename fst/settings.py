@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import hydra
@@ -102,8 +103,6 @@ def config_error_sentence(error: Exception) -> str:
         mean = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
         return f"{cause.full_key} is no setting; {mean} (--cfg job shows all)"
     text = " ".join(str(error).split("\nSee ")[0].split())
-    if "hydra_submitit_launcher" in text:
-        return "hydra/launcher=submitit_slurm needs a package: pip install 'fst[slurm]'"
     override = getattr(error, "override", None)
     return f"'{override}' is not understood: {text}" if override else text
 
@@ -128,6 +127,9 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
             print(f"fst {name}: {sentence}", file=sys.stderr, flush=True)
             raise FstError(sentence) from None
 
+    launcher = next((a for a in arguments if a.startswith("hydra/launcher=submitit")), None)
+    if launcher and find_spec("submitit") is None:
+        raise FstError(f"{launcher} needs a package: pip install 'fst[slurm]'")
     # of our own configs/hydra/launcher: the package has one of the same name, meant to fill it up
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against")
     sys.argv = [sys.argv[0], *arguments]

@@ -207,15 +207,22 @@ def test_a_photo_of_one_color_has_a_finite_loss(train: Train, tmp_path: Path) ->
 def test_a_failing_job_of_a_sweep_does_not_take_the_others_along(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("-m", "data.size=32,16384000000000,40", "trainer.max_steps=1", "previews.photos=0")
-    words = ("-m", "style.size=64,8,96", *words[2:], "hydra.sweep.dir=runs/sweep")
-    assert train(*words) == 2
+    words = ("trainer.max_steps=1", "previews.photos=0", "hydra.sweep.dir=runs/sweep")
+    assert train("-m", "style.size=64,8,96", *words) == 2
     assert "job 1 (" in capsys.readouterr().err
     made = sorted(path.parent.name for path in Path("runs/sweep").glob("*/swirl.safetensors"))
     assert made == ["0", "2"]
-    assert train("-m", "style.size=64,72,96", *words[2:]) == 0  # the same folder: the rest
+    assert train("-m", "style.size=64,72,96", *words) == 0  # the same folder: the rest
     out = capsys.readouterr().out
     assert out.count("is trained already") == 2
+
+
+def test_a_sweep_on_slurm_says_what_it_needs(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fst.settings.find_spec", lambda name: None)
+    assert train("-m", "hydra/launcher=submitit_slurm", "style.size=64,96") == 2
+    assert "pip install 'fst[slurm]'" in capsys.readouterr().err
 
 
 def test_weights_are_downloaded_ahead_of_time(
