@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 AGAIN_S = 1.0  # seconds after which a second signal means "at once"; sooner it is the same one
-WORKER_GRACE_S = 20  # for which a loader's worker outlives a signal to the whole group
+WORKER_GRACE_S = 8  # for which a loader's worker outlives a signal to the whole group
 # by these SLURM says that a job's time is up: SIGUSR1 by `sbatch --signal`, SIGUSR2 by submitit
 WARNINGS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
@@ -93,11 +93,16 @@ def outlive_signals(*_: Any) -> None:
 
     A terminal and a cluster send them to every process; a worker that died of one would take the
     step under way with it. SIGTERM, by which a loader stops a worker that does not answer, takes
-    effect later.
+    effect later, a second one at once.
     """
+
+    def leave_later(number: int, frame: FrameType | None) -> None:
+        signal.alarm(WORKER_GRACE_S)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(WORKER_GRACE_S))
+        signal.signal(signal.SIGTERM, leave_later)
         for number in WARNINGS:
             signal.signal(number, signal.SIG_IGN)
 
