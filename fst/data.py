@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fst.errors import FstError
 from fst.image import to_tensor
 from fst.photo_files import open_photo, training_and_held_out
+from fst.signals import outlive_signals
 from fst.small_photo import SmallPhoto
 
 
@@ -220,6 +221,7 @@ class PhotoData(pl.LightningDataModule):
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
+            worker_init_fn=outlive_signals,
         )
 
     def val_dataloader(self) -> DataLoader[PhotoBatch]:

@@ -52,6 +52,12 @@ class FastStyleTransfer(pl.LightningModule):
         """content (B, 3, H, W), RGB in [0, 1] -> stylized, the same shape and range."""
         return self._callables[0](content)
 
+    def on_fit_start(self) -> None:
+        """Every process takes the first one's weights of the loss: solving may round otherwise."""
+        weights = self.trainer.strategy.broadcast(self.loss.weights)
+        self.loss.content_weight, self.loss.style_weight = weights["content"], weights["style"]
+        self.loss.tv_weight = weights["tv"]
+
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         losses = self._callables[1](self(batch.photos), batch.photos)
         self._log_losses("train", losses, batch, prog_bar=True)
@@ -93,5 +99,10 @@ class FastStyleTransfer(pl.LightningModule):
         }
         by_layer = {f"{stage}_style/{k}": v for k, v in losses.style_by_layer.items()}
         options: dict[str, Any] = {"batch_size": len(batch.paths), "sync_dist": stage == "val"}
-        self.log_dict({k: v.detach() for k, v in terms.items()}, prog_bar=prog_bar, **options)
-        self.log_dict({k: v.detach() for k, v in by_layer.items()}, **options)
+        values = torch.stack([value.detach() for value in (terms | by_layer).values()])
+        logged = self.trainer._logger_connector.should_update_logs  # at other steps nobody waits
+        if stage == "train" and self.trainer.world_size > 1 and logged:
+            values = self.trainer.strategy.reduce(values, reduce_op="mean")  # of the whole batch
+        means = dict(zip(terms | by_layer, values, strict=True))
+        self.log_dict({key: means[key] for key in terms}, prog_bar=prog_bar, **options)
+        self.log_dict({key: means[key] for key in by_layer}, **options)
