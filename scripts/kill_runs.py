@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors.torch import save
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import fst.checkpoint_files
@@ -210,7 +211,7 @@ class Outcome(NamedTuple):
 def outcome(folder: Path) -> Outcome:
     """Read a finished run."""
     run = RunFolder(folder / "runs" / "woodcut")
-    weights = tensors_sha256(read_checkpoint(run.checkpoints.path(STEPS))["state_dict"])
+    weights = tensors_sha256(save(read_checkpoint(run.checkpoints.path(STEPS))["state_dict"]))
     events = EventAccumulator(str(run.path), size_guidance={"scalars": 0, "images": 0})
     events.Reload()
     curves = {

@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors.torch import save
+
 from fst.checkpoint_files import read_checkpoint
 from fst.paths import sample_photo
 from fst.run_folder import RunFolder, machine
@@ -164,7 +166,8 @@ def wait(done: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> No
 
 def weights(run: Path) -> str:
     """A hash of the final weights of a run."""
-    return tensors_sha256(read_checkpoint(RunFolder(run).checkpoints.path(STEPS))["state_dict"])
+    state = read_checkpoint(RunFolder(run).checkpoints.path(STEPS))["state_dict"]
+    return tensors_sha256(save(state))
 
 
 def alone(folder: Path, style: str, environment: dict[str, str], *words: str) -> str:
