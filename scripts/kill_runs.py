@@ -37,6 +37,8 @@ from fst.paths import sample_photo
 from fst.run_folder import RunFolder, machine
 from fst.style_file import read_card, tensors_sha256
 
+# curves of time; and of the epoch, which Lightning logs with every call
+UNEQUAL = ("images_per_s", "data_wait_share", "epoch")
 STEPS, SAVE_EVERY, VALIDATE_EVERY = 12, 3, 4
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.png")
 WORDS = [
@@ -217,7 +219,7 @@ def outcome(folder: Path) -> Outcome:
     curves = {
         tag: [(e.step, e.value) for e in events.Scalars(tag)]
         for tag in events.Tags()["scalars"]
-        if tag not in ("images_per_s", "epoch")  # epoch: with every call, by Lightning
+        if tag not in UNEQUAL
     }
     for tag in events.Tags()["images"]:
         curves[f"image {tag}"] = [(e.step, 0.0) for e in events.Images(tag)]
