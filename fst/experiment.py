@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hydra
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -19,6 +20,7 @@ from fst.checkpointing import LastCheckpoint, StopOnNaN, StopOnSignal
 from fst.data import PhotoData, collate
 from fst.data_wait import DataWait
 from fst.errors import FstError
+from fst.held_photos import HeldPhotos
 from fst.image import resize_shorter, to_image, to_tensor
 from fst.loss_network import LossNetwork
 from fst.loss_network_file import load_loss_network
@@ -38,7 +40,8 @@ def build_data(config: DictConfig) -> PhotoData:
     if OmegaConf.is_missing(config.data, "root"):
         raise FstError("no photos are named; give a folder of them with data.root=FOLDER")
     options = {key: v for key, v in plain(config.data).items() if key not in CARD_ONLY}
-    return PhotoData(seed=config.seed, **options)
+    held = options.pop("held")
+    return PhotoData(seed=config.seed, hold=HeldPhotos if held else None, **options)
 
 
 def build_painting(config: DictConfig) -> Painting:
@@ -160,6 +163,9 @@ def fit(
     """``trainer.fit`` from a checkpoint, with the exit code of the signal that stopped it."""
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
+    elif "mixed" in str(trainer.precision):
+        # for Gram matrices: TF32 has all bits of the half-precision features they are products of
+        torch.set_float32_matmul_precision("high")
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:

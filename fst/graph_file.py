@@ -140,8 +140,28 @@ def _example() -> tuple[Tensor]:
     return (torch.zeros(2, 3, 70, 93, dtype=torch.uint8),)
 
 
+def program_of(pixel_net: PixelNet) -> torch.export.ExportedProgram:
+    """torch.export's program of the whole pass, for any size, on the net's device and in its
+    precision."""
+    pixels = _example()[0].to(pixel_net.net.conv1.conv.weight.device)
+    with _quiet():
+        return torch.export.export(pixel_net, (pixels,), dynamic_shapes=_dynamic())
+
+
+def aoti_package(program: torch.export.ExportedProgram, path: Path) -> Run:
+    """Compile a program ahead of time (AOTInductor) into ``path``, a .pt2 package, and load it.
+
+    The package needs no Python to run. It is for the device, the processor and the PyTorch it was
+    made with, and a C++ compiler must be there to make it.
+    """
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    with _quiet():
+        return aoti_load_package(aoti_compile_and_package(program, package_path=str(path)))
+
+
 def _pack_pt2(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
-    program = torch.export.export(pixel_net, _example(), dynamic_shapes=_dynamic())
+    program = program_of(pixel_net)
 
     def pack(metadata: dict[str, str]) -> bytes:
         buffer = io.BytesIO()
