@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ from fst.benchmark_training import WEIGHTS, new_net
 from fst.kernel_classes import KernelClass, profile_by_class
 from fst.lightning_module import losses_of
 from fst.loss_network import LossNetwork
-from fst.perceptual_loss import PerceptualLoss
+from fst.perceptual_loss import Losses, PerceptualLoss
 from fst.plain import LAYERS, MEAN, STD, PlainLoss, PlainVGG16, plain_stylized
 from fst.timing import Contestant, Machine, Row, count_flops, race, that_work
 from fst.transformer_net import TransformerNet
@@ -98,28 +98,35 @@ class Steps:
 
         return step
 
-    def ours(self, recipe: Recipe) -> Contestant:
-        """The product's step, as ``FastStyleTransfer`` takes it, without Lightning."""
-        net, loss = copy.deepcopy(self.net), copy.deepcopy(self.loss)
-        photos = self.photos
+    def losses(self, recipe: Recipe) -> tuple[TransformerNet, Callable[[], Losses]]:
+        """A net of its own, and what computes the losses with it as the recipe says."""
+        net, loss, photos = copy.deepcopy(self.net), copy.deepcopy(self.loss), self.photos
         if recipe.channels_last:
             for module in (net, loss):
                 module.to(memory_format=torch.channels_last)
             photos = photos.contiguous(memory_format=torch.channels_last)
-        fused = self.device.startswith("cuda")
-        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused or None)
-        losses = losses_of
+        function = losses_of
         if recipe.mode is not None:
-            losses = torch.compile(losses_of, mode=recipe.mode, fullgraph=True)
+            function = torch.compile(losses_of, mode=recipe.mode)
         kind = self.device.split(":")[0]
 
+        def evaluate() -> Losses:
+            torch.compiler.cudagraph_mark_step_begin()
+            with torch.autocast(kind, torch.bfloat16, enabled=recipe.half):
+                return function(net, loss, photos)
+
+        return net, evaluate
+
+    def ours(self, recipe: Recipe) -> Contestant:
+        """The product's step, as ``FastStyleTransfer`` takes it, without Lightning."""
+        net, evaluate = self.losses(recipe)
+        fused = self.device.startswith("cuda")
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused or None)
+        products = "high" if recipe.half else "highest"
+
         def step() -> None:
-            products = "high" if recipe.half else "highest"
             with arithmetic(tf32=True, benchmark=True, products=products):
-                torch.compiler.cudagraph_mark_step_begin()
-                half = torch.autocast(kind, torch.bfloat16) if recipe.half else nullcontext()
-                with half:
-                    total = losses(net, loss, photos).total
+                total = evaluate().total
                 optimizer.zero_grad()
                 total.backward()
                 optimizer.step()
@@ -142,9 +149,10 @@ def benchmark_device_step(
 ) -> Iterator[Row]:
     """A whole training step: forward, loss, backward, Adam. The ratio is to plain by default.
 
-    ``machine`` has the rate of bfloat16. ``calls`` steps are timed as one.
+    ``machine`` has the rate of bfloat16. ``calls`` steps of the first batch are timed as one.
     """
     for batch in batches:
+        torch.compiler.reset()  # else another batch is compiled for any size
         steps = Steps(device=device, size=size, batch=batch, width=width)
         wanted: dict[str, Callable[[], Contestant]] = {
             "plain": partial(steps.plain, tf32=True),
@@ -153,8 +161,9 @@ def benchmark_device_step(
         }
         flops = count_flops(steps.ours(RECIPES[0]))
         contestants, failed = that_work({name: make() for name, make in wanted.items()})
+        each = max(1, calls * batches[0] // batch)
         timings = race(
-            contestants, warm_up=warm_up, repetitions=repetitions, device=device, calls=calls
+            contestants, warm_up=warm_up, repetitions=repetitions, device=device, calls=each
         )
         peaks = {name: peak_mb(work, device) for name, work in contestants.items()}
         for name, timing in timings.items():
@@ -171,7 +180,7 @@ def benchmark_device_step(
                 floor_s=flops / machine.flops,
                 peak_mb=peaks[name],
                 note=f"{batch / timing.median_s:.0f} images/s; {rate / machine.flops:.1%} of the "
-                "measured bfloat16 rate" + (f"; {calls} steps timed as one" if calls > 1 else ""),
+                "machine's measured rate" + (f"; {each} steps timed as one" if each > 1 else ""),
             )
         yield from failures("training step", failed, device=device, size=size, batch=batch)
 

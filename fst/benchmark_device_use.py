@@ -115,6 +115,7 @@ def benchmark_device_pass(
             flops = count_flops(lambda small=small: exact(small)) * height * across / 64**2  # type: ignore[misc]
             moved = least_bytes(net, height, across)
             for batch in batches:
+                torch.compiler.reset()  # else another shape is compiled for any
                 shape = (batch, 3, height, across)
                 pixels = photo_like(shape).to(device)
                 contestants: dict[str, Contestant] = {

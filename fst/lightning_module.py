@@ -73,22 +73,18 @@ class FastStyleTransfer(pl.LightningModule):
             self.net.to(memory_format=torch.channels_last)
             self.loss.to(memory_format=torch.channels_last)
 
-    def on_after_batch_transfer(self, batch: PhotoBatch, dataloader_idx: int) -> PhotoBatch:
-        if self.device.type != "cuda":
-            return batch
-        return batch._replace(photos=batch.photos.contiguous(memory_format=torch.channels_last))
-
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         if self.replays_graphs:
             torch.compiler.cudagraph_mark_step_begin()
-        losses = self._step(self.net, self.loss, batch.photos)
+        losses = self._step(self.net, self.loss, self._ordered(batch.photos))
         if self.trainer._logger_connector.should_update_logs:
             self._log_losses("train", losses, batch)
         return losses.total
 
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
-        stylized = self(batch.photos)
-        losses = self.loss(stylized, batch.photos)
+        photos = self._ordered(batch.photos)
+        stylized = self(photos)
+        losses = self.loss(stylized, photos)
         self._log_losses("val", losses, batch)
         pairs = zip(stylized.float().cpu(), batch.photos.float().cpu(), strict=True)
         found = [find_artifacts(picture, photo) for picture, photo in pairs]
@@ -96,6 +92,12 @@ class FastStyleTransfer(pl.LightningModule):
         named = {f"val_artifacts/{k}": v for k, v in zip(Artifacts._fields, scores, strict=True)}
         self.log_dict(named, batch_size=len(batch.paths), sync_dist=True)
         return losses.total
+
+    def _ordered(self, photos: Tensor) -> Tensor:
+        """In the memory order of the net's weights."""
+        if self.device.type != "cuda":
+            return photos
+        return photos.contiguous(memory_format=torch.channels_last)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
