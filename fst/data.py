@@ -7,9 +7,9 @@ number of workers or processes, and not on what was drawn before. So a run can g
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
@@ -180,8 +180,12 @@ class TimedLoader(DataLoader[PhotoBatch]):
             yield batch
 
 
-#: photos and the device that trains -> the dataset of whole batches on that device
-Hold = Callable[[PhotoFolder, torch.device], Dataset[PhotoBatch]]
+class Hold(Protocol):
+    """Makes the dataset of whole batches, on the device that trains; see ``HeldPhotos``."""
+
+    def __call__(
+        self, folder: PhotoFolder, *, device: torch.device, stride: int
+    ) -> Dataset[PhotoBatch]: ...
 
 
 class PhotoData(pl.LightningDataModule):
@@ -235,7 +239,8 @@ class PhotoData(pl.LightningDataModule):
             world=trainer.world_size,
         )
         if self.hold is not None:
-            held = self.hold(self.train_set(), trainer.strategy.root_device)
+            device, stride = trainer.strategy.root_device, trainer.world_size * self.batch_size
+            held = self.hold(self.train_set(), device=device, stride=stride)
             return TimedLoader(held, sampler=sampler, batch_size=None, collate_fn=_as_it_is)
         return TimedLoader(
             self.train_set(),

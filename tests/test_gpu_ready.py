@@ -109,8 +109,10 @@ def crops_of(photos: Path, size: int, device: str) -> tuple[Tensor, Tensor]:
     folder = PhotoFolder(
         paths=list_photos(photos), size=size, crop_scale=(0.7, 1.0), flip=True, seed=3
     )
-    held = HeldPhotos(folder, device=torch.device(device))[list(range(20))]
-    loaded = collate([folder[k] for k in range(20)])
+    photos_held = HeldPhotos(folder, device=torch.device(device), stride=4)
+    batches = [list(range(4 * k, 4 * k + 4)) for k in range(20)]  # more than are made ahead
+    held = collate([photos_held[batch] for batch in batches])
+    loaded = collate([folder[k] for batch in batches for k in batch])
     assert held.paths == loaded.paths
     assert [path for path, _ in held.skipped] == [path for path, _ in loaded.skipped]
     return held.photos.cpu(), loaded.photos
