@@ -102,6 +102,8 @@ class FastStyleTransfer(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         self.net.remove_grid()
+        if self.replays_graphs:
+            self.net.zero_grad()  # they lie in memory that the next replay writes to
 
     def configure_optimizers(self) -> Any:
         # Lightning clips no gradients of a fused optimizer in mixed precision

@@ -25,6 +25,7 @@ from fst.timing import attempted
 from fst.transformer_net import PixelNet, TransformerNet, normalized
 from tests.conftest import Train, picture
 
+on_cuda = pytest.mark.gpu  # CUDA_VISIBLE_DEVICES=0 python -m pytest -m gpu tests/test_gpu_ready.py
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
@@ -240,7 +241,7 @@ def test_the_report_says_what_it_lacks() -> None:
     assert "scripts/gpu_report.sh PHOTOS PAINTINGS OUT [PART...]" in done.stderr
 
 
-@pytest.mark.gpu
+@on_cuda
 def test_on_a_gpu_crops_steps_and_halves_agree_with_the_cpu(noisy_photos: Path) -> None:
     held, loaded = crops_of(noisy_photos, 64, "cuda")
     assert 255 * (held - loaded).abs().max() <= 1
@@ -254,7 +255,7 @@ def test_on_a_gpu_crops_steps_and_halves_agree_with_the_cpu(noisy_photos: Path) 
     assert ((F.instance_norm(x).double() - exact).abs() < 4e-3).all()
 
 
-@pytest.mark.gpu
+@on_cuda
 def test_a_training_on_a_gpu_leaves_a_style_file(train: Train) -> None:
     words = ["experiment=gpu", "loss=relative", "trainer.accelerator=gpu"]
     assert train(*words) == 0
