@@ -10,12 +10,13 @@
 #   FST_REPORT_TEACHER   a VGG in torchvision's keys, which distill needs
 #   FST_REPORT_HELD_OUT  photos for the gallery's evaluation; PHOTOS if not given
 #   FST_REPORT_STEPS     of the gallery; "2000 10000"
+#   FST_REPORT_EVALUATION  words for its `fst evaluate`; "photos=8 sizes=[256] limit=300"
 #   FST_REPORT_PASS      more words for `fst benchmark` in pass: "--photos-at-once 1"
 #   FST_REPORT_STYLE     of recipe, quality and scaling; starry_night
 #   STYLES               of the gallery; all with a painting
 #   FST_REPORT_SIZE=tiny tries every part on a CPU, in minutes; its figures mean nothing
 set -eu
-[ $# -ge 3 ] || { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 photos=$1 paintings=$2 out=$3
 shift 3
 for folder in "$photos" "$paintings"; do
@@ -43,7 +44,7 @@ if [ "${FST_REPORT_SIZE:-full}" = tiny ]; then
 else
   device=cuda workers=8 few=500 gallery_steps=${FST_REPORT_STEPS:-2000 10000} recipe_steps=40000
   scaling_steps=2000 bench="--batches 4,32 --repetitions 5 --sizes 512,1080 --count 200"
-  small="" evaluation="photos=8 sizes=[256] limit=300"
+  small="" evaluation=${FST_REPORT_EVALUATION:-photos=8 sizes=[256] limit=300}
   distillation="trainer.max_steps=10000 data.batch_size=32 data.workers=12"
   counts="1 2 4 8"
 fi

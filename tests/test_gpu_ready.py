@@ -1,6 +1,7 @@
 """What a GPU is given is right before there is one: half precision, memory order, crops, tables."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -82,6 +83,19 @@ def test_half_precision_is_within_two_grey_levels_of_float32() -> None:
     with torch.inference_mode():
         exact, half = PixelNet(net)(pixels).int(), PixelNet(net.half())(pixels).int()
     assert (exact - half).abs().max() <= 2
+
+
+def test_an_export_in_half_precision_is_half_the_size_and_within_two_levels(
+    tiny_style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = []
+    for words in ([], ["--half"]):
+        file = tmp_path / f"tiny{len(words)}.pt2"
+        assert main(["export", str(tiny_style), "--format", "pt2", "-o", str(file), *words]) == 0
+        sizes.append(sum(t.nbytes for t in torch.export.load(file).state_dict.values()))
+    assert sizes[1] == sizes[0] / 2
+    found = re.findall(r"largest difference (\d+) of 255", capsys.readouterr().out)
+    assert [int(found[0]) <= 1, int(found[1]) <= 2] == [True, True]
 
 
 @pytest.mark.slow
