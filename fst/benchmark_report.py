@@ -1,4 +1,4 @@
-"""What ``fst benchmark`` shows: lines of tables, and a plot of single passes."""
+"""What ``fst benchmark`` shows and leaves behind: tables, and a plot of single passes."""
 
 from __future__ import annotations
 
@@ -62,6 +62,44 @@ def counted(size: int, operations: Mapping[str, int], machine: Machine) -> Itera
             f"{name:<32}{size:>6}{flops / 1e9:>12.2f} GFLOP{least_ms:>12.4f} ms at least",
             {"part": "count", "name": name, "size": size, "flops": flops, "floor_ms": least_ms},
         )
+
+
+COLUMNS = {
+    "name": "",
+    "size": "px",
+    "batch": "batch",
+    "median_ms": "median ms",
+    "p95_ms": "p95 ms",
+    "ratio": "times as fast",
+    "floor_ms": "floor ms",
+    "peak_mb": "peak MB",
+    "note": "",
+}
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """One table a part, with the columns that say something."""
+    parts = []
+    for part in dict.fromkeys(row.part for row in rows):
+        own = [row for row in rows if row.part == part]
+        columns = [
+            key for key in COLUMNS if any(getattr(row, key) not in (None, "") for row in own)
+        ]
+        lines = [[COLUMNS[key] for key in columns], ["---"] * len(columns)]
+        lines += [[_cell(key, getattr(row, key)) for key in columns] for row in own]
+        runs = sorted({(row.warm_up, row.repetitions) for row in own})
+        said = ", ".join(f"{count} after {warm} to warm up" for warm, count in runs)
+        title = f"**{part}**, {own[0].device}, {own[0].dtype}; repetitions: {said}"
+        parts.append("\n".join([title, "", *("| " + " | ".join(x) + " |" for x in lines)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(key: str, value: object) -> str:
+    if value is None:
+        return ""
+    if key in ("median_ms", "p95_ms", "floor_ms"):
+        return f"{value:.0f}" if float(str(value)) >= 100 else f"{value:.1f}"
+    return f"{value:.2f}" if key == "ratio" else str(value)
 
 
 def plot_passes(rows: Sequence[Row], path: Path) -> None:

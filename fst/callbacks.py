@@ -40,24 +40,28 @@ class Previews(pl.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0 or self._due(trainer):  # again, as curves end before this step
+            self.show(trainer, pl_module)
         if trainer.global_step == 0:
             for writer in _writers(trainer):
                 writer.add_image("painting", self.painting[0], 0)
                 for number, content in enumerate(self.contents):
                     writer.add_image(f"photo/{number}", content[0], 0)
-            self._show(trainer, pl_module)
 
     @rank_zero_only
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
-        step = trainer.global_step
-        if not at_step_boundary(trainer):
-            return
-        if step in EARLY_PREVIEWS or step % self.every == 0 or step == trainer.max_steps:
-            self._show(trainer, pl_module)
+        if at_step_boundary(trainer) and self._due(trainer):
+            self.show(trainer, pl_module)
 
-    def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _due(self, trainer: pl.Trainer) -> bool:
+        step = trainer.global_step
+        return step in EARLY_PREVIEWS or step % self.every == 0 or step == trainer.max_steps
+
+    @rank_zero_only
+    def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stylize the photos with the net as it is."""
         assert isinstance(pl_module, FastStyleTransfer)
         if not self.contents:
             return
@@ -91,6 +95,8 @@ class SkippedPhotos(pl.Callback):
         self.known = list(known)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # of the first process: another may have counted itself a folder further
+        self.report = trainer.strategy.broadcast(self.report)
         if trainer.global_rank:
             name = f"{self.report.stem}.rank{trainer.global_rank}{self.report.suffix}"
             self.report = self.report.with_name(name)

@@ -1,111 +1,171 @@
-"""What keeps a run from being lost: whole checkpoints, a clean stop on a signal, no NaN on disk."""
+"""What keeps a run from being lost: whole checkpoints, the best among them, a stop on a signal."""
 
 from __future__ import annotations
 
-import os
-import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins import CheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
 
+from fst.checkpoint_files import Checkpoints, read_checkpoint, write_checkpoint
 from fst.errors import FstError
+from fst.signals import STOP, WARNINGS, requeue
+
+BEST_BY = "val/total"
 
 
-class LastCheckpoint(pl.Callback):
-    """Writes ``last.ckpt`` every ``every`` steps and at the end, whole or not at all.
+class WholeFiles(CheckpointIO):
+    """Lightning's checkpoints through ``checkpoint_files``; the first process writes.
 
-    A state with NaN or infinity is never written; ``FstError`` stops the run instead.
+    Lightning's own files are staged in $TMPDIR and not flushed to the disk. A failure is kept in
+    ``failure``, for all processes to hear of.
     """
 
-    def __init__(self, *, path: Path, every: int) -> None:
-        self.path = path
-        self.every = every
-        self._saved_step = -1
+    failure: str | None = None
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        try:
+            write_checkpoint(Path(path), checkpoint)
+        except FstError as error:
+            self.failure = str(error)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class KeepCheckpoints(pl.Callback):
+    """Writes a checkpoint every ``every`` steps and at the end; keeps the newest and the best.
+
+    Where a validation follows a step, the checkpoint is written after it: what goes on from there
+    has its curve whole. Interrupted before, it says that the validation is owed, and whoever goes
+    on begins with it. ``look`` is called before each, to refuse or to mend a state that is not
+    finite. The best is that of the least ``val/total``.
+    """
+
+    def __init__(
+        self, *, files: Checkpoints, every: int, keep: int, look: Callable[[pl.Trainer], None]
+    ) -> None:
+        self.files, self.every, self.keep, self.look = files, every, keep, look
+        self.best = float("inf")
+        self.owed = False
+        self._saved: tuple[int, bool] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "owed": self.owed}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.best, self.owed = float(state_dict["best"]), bool(state_dict["owed"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.owed:
+            self.owed = False
+            _validate(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
-        if at_step_boundary(trainer) and trainer.global_step % self.every == 0:
+        due = at_step_boundary(trainer) and trainer.global_step % self.every == 0
+        if due and not validation_follows(trainer):
+            log_now(trainer)
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING or not at_step_boundary(trainer):
+            return
+        value = float(trainer.callback_metrics.get(BEST_BY, float("inf")))
+        if value < self.best:
+            self.look(trainer)
+            self.best = value
+            self._write(trainer, self.files.best)
+        if trainer.global_step % self.every == 0:
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.save(trainer)
 
-    def save(self, trainer: pl.Trainer) -> None:
-        """Write the checkpoint beside its place, flush it to the disk, rename it."""
+    def save(self, trainer: pl.Trainer, *, owed: bool = False) -> None:
+        """Write the checkpoint of this step; ``owed`` if its validation is still to be run."""
         step = trainer.global_step
-        if step == self._saved_step:
+        if self._saved == (step, owed):
             return
-        for name, parameter in trainer.lightning_module.named_parameters():
-            if not torch.isfinite(parameter).all():
-                raise FstError(diverged(f"{name} of the net is not finite", step, self.path))
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        try:
-            trainer.save_checkpoint(temporary)  # all processes take part, the first one writes
-            if trainer.is_global_zero:
-                with open(temporary, "rb") as handle:
-                    os.fsync(handle.fileno())
-                os.replace(temporary, self.path)
-        except OSError as error:
-            raise FstError(f"{self.path} cannot be written: {error.strerror or error}") from None
-        finally:
-            temporary.unlink(missing_ok=True)
-        self._saved_step = step
+        self.look(trainer)
+        self.owed = owed
+        self._write(trainer, self.files.path(step))
+        self.owed = False
+        self._saved = step, owed
+        if trainer.is_global_zero:
+            self.files.prune(self.keep)
 
-
-class StopOnNaN(pl.Callback):
-    """Stops at a loss that is not finite, naming the step. Looks every ``every`` steps."""
-
-    def __init__(self, *, path: Path, every: int) -> None:
-        self.path = path
-        self.every = every  # between looks a GPU need not be waited for
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any
-    ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        if trainer.global_step % self.every == 0 and not torch.isfinite(loss):
-            sentence = f"the loss is {loss.item()}"
-            raise FstError(diverged(sentence, trainer.global_step, self.path))
+    def _write(self, trainer: pl.Trainer, path: Path) -> None:
+        trainer.save_checkpoint(path, weights_only=False)
+        files = trainer.strategy.checkpoint_io
+        assert isinstance(files, WholeFiles)
+        failure = trainer.strategy.broadcast(files.failure)
+        if failure is not None:
+            newest = self.files.newest()
+            kept = f"; {newest} is as it was" if newest else ""
+            raise FstError(f"{failure}{kept}")
 
 
 class StopOnSignal(pl.Callback):
-    """On SIGINT or SIGTERM finishes the step, writes the checkpoint and exits 130 or 143.
+    """On a noted signal finishes the step, writes the checkpoint and exits 130 or 143.
 
-    A second signal stops at once, with the checkpoint before. ``checkpoint`` does the writing.
+    All processes agree on it, so that none waits for another. A validation is broken off and
+    owed. A cluster's warning has the job put into the queue again, if it got anywhere.
     """
 
-    def __init__(self, *, checkpoint: LastCheckpoint) -> None:
-        self.checkpoint = checkpoint
-        self._received: int | None = None
-        self._before: dict[int, Any] = {}
+    def __init__(self, *, checkpoints: KeepCheckpoints) -> None:
+        self.checkpoints = checkpoints
+        self._first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        STOP.install()  # Lightning has put its own in place, which saves nothing
+        self._first_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
-        if self._received is None or not at_step_boundary(trainer):
-            return
-        self.checkpoint.save(trainer)
+        number = agreed(trainer, STOP.received or 0) if at_step_boundary(trainer) else 0
+        if number:
+            log_now(trainer)
+            self._stop(trainer, number, owed=validation_follows(trainer))
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and at_step_boundary(trainer):
+            number = agreed(trainer, STOP.received or 0)
+            if number:
+                self._stop(trainer, number, owed=True)
+
+    def _stop(self, trainer: pl.Trainer, number: int, *, owed: bool) -> None:
+        self.checkpoints.save(trainer, owed=owed)
+        step = trainer.global_step
         if trainer.is_global_zero:
-            print(f"\nstopped at step {trainer.global_step}; the same command goes on from there")
-        raise SystemExit(128 + self._received)
+            if number in WARNINGS and step > self._first_step and (job := requeue()):
+                print(f"\nstopped at step {step}; job {job} is queued again", flush=True)
+            else:
+                print(f"\nstopped at step {step}; the same command goes on from there", flush=True)
+        raise SystemExit(128 + number)
 
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before.clear()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._received is not None:
-            raise SystemExit(128 + number)
-        self._received = number
+def agreed(trainer: pl.Trainer, number: int) -> int:
+    """The largest ``number`` of all processes. Lightning itself waits for them at every batch."""
+    if trainer.world_size == 1:
+        return number
+    mine = torch.tensor(number, device=trainer.strategy.root_device)
+    return int(trainer.strategy.reduce(mine, reduce_op="max"))
 
 
 def at_step_boundary(trainer: pl.Trainer) -> bool:
@@ -113,10 +173,30 @@ def at_step_boundary(trainer: pl.Trainer) -> bool:
     return not trainer.fit_loop._should_accumulate()
 
 
-def diverged(sentence: str, step: int, checkpoint: Path) -> str:
-    """The sentence that says how a run has failed and what to do."""
-    good = f"; the last good state is in {checkpoint}" if checkpoint.exists() else ""
-    return (
-        f"{sentence} at step {step}{good}; lower optimizer.learning_rate or set "
-        "trainer.gradient_clip_val=1"
-    )
+def validation_follows(trainer: pl.Trainer) -> bool:
+    """Whether Lightning runs a validation after the batch that has just ended."""
+    loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+    if fetcher is None or trainer.limit_val_batches == 0:
+        return False
+    return loop._should_check_val_fx(fetcher)
+
+
+def log_now(trainer: pl.Trainer) -> None:
+    """Log the step that has just ended, which Lightning does after the last callback.
+
+    A checkpoint must not be ahead of the curves: who goes on from it does not log its step.
+    """
+    trainer._logger_connector.update_train_step_metrics()
+    if trainer._results is not None:
+        trainer._results.clear()  # once is enough
+
+
+def _validate(trainer: pl.Trainer) -> None:
+    """Run the validation that Lightning runs between two steps."""
+    loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+    first = connector._first_loop_iter
+    trainer.validating = True
+    loop.val_loop.restarting = False  # from its first batch
+    loop.val_loop.run()
+    trainer.training = True
+    connector._first_loop_iter = first

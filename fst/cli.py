@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fst
 from fst.errors import FstError
+from fst.signals import STOP
 
 VERBS = {
     "train": "fit a net to one painting and a folder of photos (Hydra overrides: key=value)",
@@ -23,6 +24,7 @@ VERBS = {
     "benchmark": "time training and stylizing against a plain version of the same",
     "export": "write a style as one graph: .pt2 or .onnx",
     "sheet": "compare finished runs: pictures side by side and a ranked table",
+    "download": "fetch torchvision's VGG weights ahead of time",
     "paint": "draw one of our own paintings",
     "list": "the styles at hand",
     "info": "a style's card",
@@ -45,6 +47,7 @@ QUOTED_KEYS = {
     "loss_network.file",
     "loss_network.licence",
     "run_dir",
+    "resume",
     "content",
     "start",
     "on_from",
@@ -76,12 +79,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"fst: '{verb}' is no verb; use one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     try:
-        if verb in HYDRA_VERBS:
-            os.environ[VERB_VARIABLE] = verb
-            rest = prepare_overrides(rest)
-        code = import_module(f"fst.commands.{verb}").main(rest)
-        sys.stdout.flush()
-        return int(code or 0)
+        with STOP.watching():
+            if verb in HYDRA_VERBS:
+                os.environ[VERB_VARIABLE] = verb
+                rest = prepare_overrides(rest)
+            code = import_module(f"fst.commands.{verb}").main(rest)
+            sys.stdout.flush()
+            return int(code or 0)
     except FstError as error:
         print(f"fst {verb}: {error}", file=sys.stderr)
         return 2

@@ -14,6 +14,7 @@ HUSHED = (
     ".*Checkpoint directory .* exists.*",
     ".*LeafSpec.*",
     ".*tensorboardX.*",
+    ".*`srun` command is available.*",  # whether to use it is the user's business
 )
 
 

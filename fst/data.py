@@ -22,6 +22,7 @@ from fst.errors import FstError
 from fst.image import to_tensor
 from fst.photo_files import open_photo, training_and_held_out
 from fst.photo_store import Draw
+from fst.signals import outlive_signals
 from fst.small_photo import SmallPhoto
 
 
@@ -249,6 +250,7 @@ class PhotoData(pl.LightningDataModule):
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
+            worker_init_fn=outlive_signals,
         )
 
     def val_dataloader(self) -> DataLoader[PhotoBatch]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,9 +15,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fst.callbacks import Previews, Progress, SkippedPhotos
-from fst.checkpointing import LastCheckpoint, StopOnNaN, StopOnSignal
+from fst.checkpoint_files import step_of
+from fst.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
 from fst.data import PhotoData, collate
 from fst.data_wait import DataWait
+from fst.divergence import StopOnDivergence
 from fst.errors import FstError
 from fst.held_photos import HeldPhotos
 from fst.image import resize_shorter, to_image, to_tensor
@@ -29,9 +30,13 @@ from fst.painting import Painting, load_painting
 from fst.perceptual_loss import PerceptualLoss
 from fst.run_folder import RunFolder, machine
 from fst.settings import TERMS, plain
+from fst.signals import STOP
 from fst.strength import PROBES, calibrate
 from fst.style_file import Card
 
+CHECKPOINT_EXTRA = 100_000  # bytes of a checkpoint besides its tensors
+# by these words torch says that it waits for a process that is gone
+LOST_PROCESS = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "TCPStore")
 CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
 
 
@@ -117,27 +122,43 @@ def build_previews(
 
 
 def build_trainer(
-    config: DictConfig, run: RunFolder, data: PhotoData, *shown: pl.Callback
+    config: DictConfig,
+    run: RunFolder,
+    data: PhotoData,
+    *shown: pl.Callback,
+    checkpoint: Path | None,
 ) -> pl.Trainer:
     """The configured Lightning trainer with our callbacks and those ``shown`` besides.
 
-    Raises ``FstError`` for settings that Lightning refuses.
+    ``checkpoint`` is what ``fit`` will go on from: curves are taken to end there. Raises
+    ``FstError`` for settings that Lightning refuses.
     """
     terminal = sys.stderr.isatty() and config.trainer.enable_progress_bar
     every = config.trainer.log_every_n_steps
-    checkpoint = LastCheckpoint(path=run.checkpoint, every=config.checkpoint_every)
+    divergence = StopOnDivergence(
+        action=config.on_divergence,
+        rollbacks=config.rollbacks,
+        every=every,
+        files=run.checkpoints,
+    )
+    checkpoints = KeepCheckpoints(
+        files=run.checkpoints,
+        every=config.checkpoint_every,
+        keep=config.checkpoints_kept,
+        look=divergence.remember,
+    )
     callbacks: list[pl.Callback] = [
         Progress(terminal=terminal, every=every),
         DataWait(every=every),
-        StopOnNaN(path=run.checkpoint, every=every),
+        divergence,
         SkippedPhotos(report=run.skipped_photos, known=data.unreadable),
         *shown,
-        checkpoint,
-        StopOnSignal(checkpoint=checkpoint),
+        checkpoints,
+        StopOnSignal(checkpoints=checkpoints),
     ]
     logger = hydra.utils.instantiate(config.logger) if config.logger else False
-    if isinstance(logger, TensorBoardLogger) and run.checkpoint.exists():
-        logger._kwargs["purge_step"] = run.steps_done()  # a crash left steps that come again
+    if isinstance(logger, TensorBoardLogger):  # a run that was killed left steps that come again
+        logger._kwargs["purge_step"] = step_of(checkpoint) if checkpoint else 0
     options = plain(config.trainer)
     options.pop("enable_progress_bar")
     try:
@@ -147,6 +168,7 @@ def build_trainer(
             check_val_every_n_epoch=None,
             callbacks=callbacks,
             logger=logger,
+            plugins=[WholeFiles()],
             default_root_dir=run.path,
             use_distributed_sampler=False,  # the sampler knows the processes itself
             enable_model_summary=False,
@@ -158,20 +180,62 @@ def build_trainer(
 
 
 def fit(
-    trainer: pl.Trainer, module: pl.LightningModule, data: PhotoData, checkpoint: Path | None
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    data: PhotoData,
+    run: RunFolder,
+    checkpoint: Path | None,
+    *,
+    keep: int,
 ) -> None:
-    """``trainer.fit`` from a checkpoint, with the exit code of the signal that stopped it."""
+    """``trainer.fit`` from a checkpoint; a signal ends it after the step and its checkpoint.
+
+    Raises ``FstError`` where the checkpoints will not fit on the disk, before the first step, and
+    where another process of the run has died.
+    """
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     elif "mixed" in str(trainer.precision):
         # for Gram matrices: TF32 has all bits of the half-precision features they are products of
         torch.set_float32_matmul_precision("high")
+    if trainer.is_global_zero:
+        run.checkpoints.require_room(checkpoint_size(module), keep)
     try:
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stop:
-        if stop.code == 1 and trainer.interrupted:  # Lightning's answer to an early Ctrl-C
-            raise SystemExit(128 + signal.SIGINT) from None
+        with STOP.noting():
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:
+        if _started_by_lightning(trainer):
+            raise SystemExit(0) from None  # Lightning would kill the first process for our code
         raise
+    except RuntimeError as error:
+        if trainer.world_size == 1 or not any(word in str(error) for word in LOST_PROCESS):
+            raise
+        newest = run.checkpoints.newest()
+        kept = f"the same command goes on from {newest}" if newest else "there is no checkpoint yet"
+        raise FstError(f"another process of this run has ended; {kept}") from None
+
+
+def validate(trainer: pl.Trainer, module: pl.LightningModule, data: PhotoData) -> None:
+    """The last validation, logged one step after those of the training."""
+    trainer.fit_loop.epoch_loop._batches_that_stepped = (
+        trainer.global_step
+    )  # not so if none was left
+    trainer.validate(module, data, verbose=False)
+
+
+def checkpoint_size(module: pl.LightningModule) -> int:
+    """Bytes of a checkpoint, roughly: the weights and the two moments that Adam keeps of each."""
+    size = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
+    return 3 * size + CHECKPOINT_EXTRA
+
+
+def _started_by_lightning(trainer: pl.Trainer) -> bool:
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return (
+        environment is not None
+        and not environment.creates_processes_externally
+        and trainer.local_rank > 0
+    )
 
 
 def build_card(

@@ -7,6 +7,7 @@ torch is imported where a tensor is first asked for: files and arrays do without
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import warnings
@@ -220,6 +221,8 @@ def save_picture(path: str | Path, picture: Picture, *, quality: int) -> None:
 def write_whole(path: Path, data: bytes, *, check: Callable[[Path], None] | None = None) -> None:
     """Write ``data`` to ``path`` whole or not at all, making its folder; else ``FstError``.
 
+    The file is written beside its place, flushed to the disk and renamed, and the folder flushed.
+
     ``check`` may look at the written file before it takes its place, and refuse it by raising.
     """
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
@@ -232,11 +235,26 @@ def write_whole(path: Path, data: bytes, *, check: Callable[[Path], None] | None
         if check is not None:
             check(temporary)
         os.replace(temporary, path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise FstError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush a folder to the disk, without which a rename may not outlive a power cut."""
+    if os.name != "posix":  # Windows opens no folders
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
+    finally:
+        os.close(number)
 
 
 def find_pictures(folder: str | Path) -> Iterator[Path]:

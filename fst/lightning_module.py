@@ -64,6 +64,10 @@ class FastStyleTransfer(pl.LightningModule):
         return self.net(content)
 
     def on_fit_start(self) -> None:
+        """Every process takes the first one's weights of the loss: solving may round otherwise."""
+        weights = self.trainer.strategy.broadcast(self.loss.weights)
+        self.loss.content_weight, self.loss.style_weight = weights["content"], weights["style"]
+        self.loss.tv_weight = weights["tv"]
         if self.replays_graphs and self.trainer.accumulate_grad_batches > 1:
             raise FstError(
                 f"compile_mode={CUDA_GRAPHS[0]} overwrites the gradients that "
@@ -130,8 +134,10 @@ class FastStyleTransfer(pl.LightningModule):
         }
         by_layer = {f"{stage}_style/{k}": v for k, v in losses.style_by_layer.items()}
         options: dict[str, Any] = {"batch_size": len(batch.paths), "sync_dist": stage == "val"}
-        # copies: a replayed CUDA graph writes to the same memory again
-        self.log_dict({k: v.detach().clone() for k, v in (terms | by_layer).items()}, **options)
+        values = torch.stack([value.detach() for value in (terms | by_layer).values()])
+        if stage == "train" and self.trainer.world_size > 1:
+            values = self.trainer.strategy.reduce(values, reduce_op="mean")  # of the whole batch
+        self.log_dict(dict(zip(terms | by_layer, values, strict=True)), **options)
 
 
 def losses_of(net: TransformerNet, loss: PerceptualLoss, content: Tensor) -> Losses:

@@ -11,6 +11,7 @@ import re
 import urllib.error
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -239,18 +240,39 @@ def _read_state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
     return state, {}
 
 
-def _download(name: str, weights: str) -> Mapping[str, Tensor]:
-    """torchvision's weights, from its cache or the network; the checksum is verified."""
+def downloadable() -> list[str]:
+    """The names of torchvision's networks."""
+    return list(dict.fromkeys(name for name, _ in TORCHVISION))
+
+
+def fetch(name: str) -> Path:
+    """The file of a network's weights in torch's cache, downloaded if it is not there.
+
+    They are those its config names. Raises ``FstError`` without a network.
+    """
+    weights = next(weights for known, weights in TORCHVISION if known == name)
+    _download(name, weights)
+    return _cached(_entry(name, weights))
+
+
+def _entry(name: str, weights: str) -> Any:
     import torchvision
 
-    enum = getattr(torchvision.models, f"{name.upper()}_Weights")
-    entry = enum[weights]
+    return getattr(torchvision.models, f"{name.upper()}_Weights")[weights]
+
+
+def _cached(entry: Any) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+
+
+def _download(name: str, weights: str) -> Mapping[str, Tensor]:
+    """torchvision's weights, from its cache or the network; the checksum is verified."""
+    entry = _entry(name, weights)
     try:
         return entry.get_state_dict(progress=True, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
         raise FstError(
-            f"the {name} weights ({Path(entry.url).name}) could not be downloaded ({error}); "
-            f"bring the file from a machine with a network to {cache}, or give a local "
-            "VGG-shaped network: loss_network.file=FILE"
+            f"the {name} weights ({Path(entry.url).name}) could not be downloaded ({error}); run "
+            f"`fst download {name}` on a machine with a network and bring the file to "
+            f"{_cached(entry)}, or give a local VGG-shaped network: loss_network.file=FILE"
         ) from None

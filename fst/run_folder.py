@@ -1,4 +1,4 @@
-"""One folder a run: its config, versions, checkpoint, curves, previews and, at the end, its style.
+"""One folder a run: its config, versions, checkpoints, curves, previews and, at the end, its style.
 
 ``runs/NAME`` is gone on with when the same command is given again, and never mixed with a run of
 other settings.
@@ -22,6 +22,8 @@ import torch
 import yaml
 
 import fst
+from fst.checkpoint_files import Checkpoints, fault, set_aside
+from fst.console import say
 from fst.errors import FstError
 from fst.image import write_whole
 
@@ -30,6 +32,9 @@ HARMLESS = (
     "run_dir",
     "resume",
     "checkpoint_every",
+    "checkpoints_kept",
+    "on_divergence",
+    "rollbacks",
     "previews",
     "logger",
     "data.workers",
@@ -50,34 +55,43 @@ class RunFolder:
 
     config_file = property(lambda self: self.path / "config.yaml")
     about_file = property(lambda self: self.path / "run.json")
-    checkpoint = property(lambda self: self.path / "last.ckpt")
+    checkpoints = property(lambda self: Checkpoints(self.path / "checkpoints"))
     previews = property(lambda self: self.path / "previews")
     skipped_photos = property(lambda self: self.path / "skipped_photos.tsv")
 
     def style_file(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"
 
-    def steps_done(self) -> int:
-        """The step of the last checkpoint."""
-        checkpoint = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        return int(checkpoint["global_step"])
-
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process out of this folder meanwhile; ``FstError`` if one is in it."""
+        """Keep every other process out of this folder meanwhile; ``FstError`` if one is in it.
+
+        What a killed run left half-written is removed. Raises ``FstError`` too for a folder that
+        cannot be written.
+        """
         try:
             import fcntl
         except ImportError:  # Windows: no lock
             yield
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as handle:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / ".lock", "w")  # noqa: SIM115
+        except OSError as error:
+            raise FstError(
+                f"{self.path} cannot be written: {error.strerror}; choose another run_dir"
+            ) from None
+        with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise FstError(
                     f"{self.path} is in use by another run; wait for it or use resume=false"
                 ) from None
+            # a loader's worker outlives a killed run for seconds and must not hold its lock
+            os.register_at_fork(after_in_child=handle.close)
+            for unfinished in self.path.rglob(".*.part"):
+                unfinished.unlink(missing_ok=True)
             yield
 
     def weights(self) -> dict[str, float] | None:
@@ -111,38 +125,60 @@ class RunFolder:
 
 def open_run(
     path: Path, config: Mapping[str, Any], inputs: Mapping[str, str], *, resume: str
-) -> tuple[RunFolder, bool]:
-    """The folder to run in, and whether it holds a run to go on with.
+) -> tuple[RunFolder, Path | None]:
+    """The folder to run in, and the checkpoint to go on from if there is one.
 
     ``inputs`` are fingerprints of what is read besides the config: painting, photos, network.
 
-    ``resume`` is ``auto`` (go on if the settings match, refuse if they differ) or ``false`` (a new
-    numbered sibling if the folder is in use). Raises ``FstError`` saying what differs.
+    ``resume`` is ``auto`` (go on if the settings match, refuse if they differ), ``false`` (a new
+    numbered sibling if the folder is in use), or the path of a checkpoint. ``auto`` passes over
+    damaged checkpoints, naming them and the one it takes; a path to a damaged one is refused.
+    Raises ``FstError`` saying what is wrong or differs.
     """
-    if resume not in ("auto", "false"):
-        raise FstError(f"resume={resume} is unknown; use resume=auto or resume=false")
     run = RunFolder(path)
-    if not run.config_file.exists():
-        return run, False
+    resume = resume.lower() if resume.lower() in ("auto", "false") else resume
     if resume == "false":
-        return RunFolder(unused(path)), False
-    if not run.checkpoint.exists():
-        return run, False  # stopped before its first checkpoint: nothing to lose
+        return (RunFolder(unused(path)) if run.config_file.exists() else run), None
+    chosen = None if resume == "auto" else Path(resume).expanduser()
+    if chosen is not None:
+        if not chosen.exists():
+            raise FstError(
+                f"resume={resume} is unknown; use resume=auto, resume=false or a checkpoint's path"
+            )
+        reason = fault(chosen)
+        if reason is not None:
+            raise FstError(f"{reason}; give another checkpoint or resume=auto")
+    if run.config_file.exists() and run.checkpoints.found():
+        _require_same(run, config, inputs)
+    if chosen is not None:
+        return run, chosen
+    newest, faults = run.checkpoints.newest_whole()
+    if faults and newest is None:
+        raise FstError(
+            f"{'; '.join(faults.values())}: no checkpoint is left to go on from; resume=false "
+            f"starts another run beside {path}"
+        )
+    for damaged, reason in faults.items():
+        say(f"checkpoint     {reason}; going on from {newest}")
+        set_aside(damaged)
+    return run, newest
+
+
+def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
     try:
         old = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
         old_inputs = json.loads(run.about_file.read_text(encoding="utf-8"))["inputs"]
     except (yaml.YAMLError, OSError, ValueError, KeyError) as error:
         raise FstError(
-            f"the settings of the run in {path} cannot be read ({error}); use resume=false"
+            f"the settings of the run in {run.path} cannot be read ({error}); use resume=false"
         ) from None
     changes = list(differences(old, config))
     changes += [f"other {key}" for key in inputs if inputs[key] != old_inputs.get(key)]
     if changes:
         raise FstError(
-            f"{path} holds a run with other settings: {'; '.join(changes)}. Give the old settings "
-            "to go on with it, or resume=false to start another beside it"
+            f"{run.path} holds a run with other settings: {'; '.join(changes)}. Give the old "
+            "settings to go on with it, or resume=false to start another beside it"
         )
-    return run, True
 
 
 def unused(path: Path) -> Path:

@@ -6,16 +6,21 @@ import difflib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fst.errors import FstError
 from fst.paths import configs_dir
+from fst.signals import STOP
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -29,6 +34,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
 LEAST: dict[str, float] = {
     "seed": 0,
     "checkpoint_every": 1,
+    "checkpoints_kept": 1,
+    "rollbacks": 0,
     "previews.every": 1,
     "previews.photos": 0,
     "previews.size": 16,
@@ -104,15 +111,27 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
     """Compose ``configs/NAME.yaml`` with a user's words and run ``task`` on it.
 
     Raises ``FstError`` with one sentence for words that Hydra does not understand, and
-    ``SystemExit`` with the sentence of an ``FstError`` of the task.
+    ``SystemExit`` with the sentence of an ``FstError`` of the task. In a sweep the other jobs go
+    on, and the first failure is raised when all are done.
     """
 
     def run(config: DictConfig) -> None:
         try:
-            task(config)
+            with STOP.watching():  # a job on a cluster begins here
+                task(config)
         except FstError as error:
-            raise SystemExit(f"fst {name}: {error}") from None
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                raise SystemExit(f"fst {name}: {error}") from None
+            job = " ".join(HydraConfig.get().overrides.task)
+            sentence = f"job {HydraConfig.get().job.num} ({job}): {error}"
+            print(f"fst {name}: {sentence}", file=sys.stderr, flush=True)
+            raise FstError(sentence) from None
 
+    launcher = next((a for a in arguments if a.startswith("hydra/launcher=submitit")), None)
+    if launcher and find_spec("submitit") is None:
+        raise FstError(f"{launcher} needs a package: pip install 'fst[slurm]'")
+    # of our own configs/hydra/launcher: the package has one of the same name, meant to fill it up
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against")
     sys.argv = [sys.argv[0], *arguments]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that we can say it in a sentence
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fst.benchmark_report import tables
 from fst.cli import main
 from fst.commands.benchmark import LEAST_RATIOS, line_of
 from fst.timing import Row, Timing, count_flops, race, whole_process
@@ -32,6 +33,15 @@ def test_contestants_take_turns_and_a_ratio_is_of_medians() -> None:
     assert 20 <= row.best_ms <= row.median_ms <= row.p95_ms
     assert row.best_ratio == pytest.approx(3, rel=0.5)
     assert "fast" in line_of(row)
+
+
+def test_a_table_has_a_line_a_row_and_the_columns_that_say_something() -> None:
+    timing = Timing(0.1234, 0.2, 0.1, 1, 5)
+    rows = [Row.of("part", name, timing, against=timing, size=64) for name in ("one", "two")]
+    title, _, header, _, *lines = tables(rows).splitlines()
+    assert "5 after 1 to warm up" in title
+    assert header == "|  | px | median ms | p95 ms | times as fast |"
+    assert lines == [f"| {name} | 64 | 123 | 200 | 1.00 |" for name in ("one", "two")]
 
 
 def test_operations_are_counted_as_multiplications_and_additions() -> None:

@@ -17,6 +17,7 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from fst.checkpoint_files import step_of
 from fst.cli import main
 from fst.run_folder import RunFolder
 from fst.style_file import load_style, read_card
@@ -76,7 +77,7 @@ def test_a_run_leaves_everything_it_promises(
     assert card.loss_network["description"] == "tiny_vgg.safetensors"
     assert card.data["photos"] == 11
 
-    checkpoint = torch.load(run / "last.ckpt", weights_only=True)
+    checkpoint = torch.load(run / "checkpoints" / "step_00000006.ckpt", weights_only=True)
     assert all(key.startswith("net.") for key in checkpoint["state_dict"])
     assert checkpoint["global_step"] == 6
 
@@ -192,7 +193,7 @@ def test_a_resumed_run_ends_bit_identical(
     else:
         assert train("run_dir=runs/broken", *words) == code
     monkeypatch.setattr(FastStyleTransfer, "training_step", step)
-    assert torch.load("runs/broken/last.ckpt", weights_only=True)["global_step"] == saved_step
+    assert step_of(RunFolder(Path("runs/broken")).checkpoints.newest()) == saved_step
     time.sleep(1.1)  # TensorBoard reads event files by name, which has the second in it
     assert train("run_dir=runs/broken", *words) == 0
     whole, broken = Path("runs/whole"), Path("runs/broken")
@@ -230,7 +231,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 ) -> None:
     assert train("optimizer.learning_rate=1e30", "optimizer.schedule=constant") == 2
     assert re.search(r"at step \d; lower optimizer.learning_rate", capsys.readouterr().err)
-    assert not Path("runs/swirl/last.ckpt").exists()
+    assert not RunFolder(Path("runs/swirl")).checkpoints.found()
     assert not Path("runs/swirl/swirl.safetensors").exists()
 
 

@@ -71,6 +71,10 @@ def main(argv: list[str] | None = None) -> int:
             lines.append(json.dumps({k: v for k, v in asdict(row).items() if v is not None}))
         if options.json is not None:
             write_whole(options.json, ("\n".join(lines) + "\n").encode())
+    if options.markdown is not None:
+        from fst.benchmark_report import tables
+
+        write_whole(options.markdown, tables(rows).encode())
     if options.plot is not None:
         from fst.benchmark_report import plot_passes
 
@@ -172,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sizes", default="256,512,1024", help="of single passes")
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--json", type=Path, metavar="FILE", help="one line a row")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="time and peak memory against pixels"
     )

@@ -60,19 +60,19 @@ def distill(config: DictConfig) -> Path:
     }
     settings = plain(config)
     folder = Path(config.run_dir).expanduser()
-    run, resuming = open_run(folder, settings, inputs, resume=str(config.resume).lower())
+    run, checkpoint = open_run(folder, settings, inputs, resume=str(config.resume))
     config.run_dir = settings["run_dir"] = str(run.path)
     path = run.style_file("loss_network")
     size = sum(parameter.numel() for parameter in student.parameters())
     say(f"student        {size:,} parameters, {student.layers[0]} .. {student.layers[-1]}")
     say(f"teacher        {names}")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
-    say(f"run folder     {run.path}" + (" (going on with it)" if resuming else ""))
-    trainer = build_trainer(config, run, data)
+    say(f"run folder     {run.path}" + (" (going on with it)" if checkpoint else ""))
+    trainer = build_trainer(config, run, data, checkpoint=checkpoint)
     with run.locked() if first_process() else nullcontext():
-        if trainer.is_global_zero and not resuming:
+        if trainer.is_global_zero and not run.checkpoints.found():
             run.write_about("distill", settings, inputs)
-        fit(trainer, module, data, run.checkpoint if resuming else None)
+        fit(trainer, module, data, run, checkpoint, keep=config.checkpoints_kept)
         if trainer.is_global_zero:
             student.eval().fold()
             pictures = [disturbed(batch) for batch in batches]

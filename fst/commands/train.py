@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fst.callbacks import read_skipped
+from fst.checkpoint_files import step_of
 from fst.console import duration, first_process, hush_libraries, say
 from fst.data import PhotoData, collate
 from fst.experiment import (
@@ -33,6 +34,7 @@ from fst.experiment import (
     calibration_photos,
     fit,
     log_hyperparameters,
+    validate,
 )
 from fst.lightning_module import FastStyleTransfer
 from fst.run_folder import RunFolder, fingerprint, machine, open_run
@@ -72,16 +74,17 @@ def train(config: DictConfig) -> Path:
         ),
         "loss network": network.fingerprint(),
     }
-    run, resuming, settings = _open_run(config, inputs)
+    run, checkpoint, settings = _open_run(config, inputs)
     path = run.style_file(name)
-    if resuming and path.exists() and run.steps_done() >= config.trainer.max_steps:
+    done = step_of(checkpoint) if checkpoint else 0
+    if path.exists() and done >= config.trainer.max_steps:
         say(f"{run.path} is trained already; resume=false trains another beside it")
         _say_end(run, path, name)
         return path
     say(f"painting       {painting.source} ({config.style.title or name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"loss network   {network.description}")
-    known = run.weights() if resuming else None
+    known = run.weights() if checkpoint and run.about_file.exists() else None
     if config.loss.calibrated and known is None:
         say("               solving for the weights of the loss")
     loss = build_loss(config, painting, network, lambda: calibration_photos(data), known)
@@ -94,14 +97,17 @@ def train(config: DictConfig) -> Path:
             f"strength       {config.style.strength}: style {loss.style_weight:.3g}, total "
             f"variation {loss.tv_weight:.3g} beside content {loss.content_weight:.3g}"
         )
-    say(f"run folder     {run.path}" + (" (going on with it)" if resuming else ""))
-    trainer = build_trainer(config, run, data, build_previews(config, run, data, painting))
+    say(f"run folder     {run.path}" + (f" (going on from step {done})" if checkpoint else ""))
+    previews = build_previews(config, run, data, painting)
+    trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
     with run.locked() if first_process() else nullcontext():
-        if trainer.is_global_zero and not resuming:
+        if trainer.is_global_zero and not run.checkpoints.found():
             run.write_about("train", settings, inputs, loss.weights)
             _say_estimate(trainer, module, data)
-        fit(trainer, module, data, run.checkpoint if resuming else None)
-        trainer.validate(module, data, verbose=False)
+        fit(trainer, module, data, run, checkpoint, keep=config.checkpoints_kept)
+        if done >= config.trainer.max_steps:
+            previews.show(trainer, module)  # curves were taken to end before this step
+        validate(trainer, module, data)
         if trainer.is_global_zero:
             card = build_card(config, trainer, loss, data)
             save_style(path, net, card, half=config.half)
@@ -110,9 +116,11 @@ def train(config: DictConfig) -> Path:
     return path
 
 
-def _open_run(config: DictConfig, inputs: dict[str, str]) -> tuple[RunFolder, bool, dict[str, Any]]:
-    """The run folder, whether to go on in it, and the resolved settings that belong into it."""
-    resume = str(config.resume).lower()
+def _open_run(
+    config: DictConfig, inputs: dict[str, str]
+) -> tuple[RunFolder, Path | None, dict[str, Any]]:
+    """The run folder, the checkpoint to go on from, and the settings that belong into it."""
+    resume = str(config.resume)
     if config.run_dir is None:
         swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
         folder = HydraConfig.get().runtime.output_dir if swept else f"runs/{config.style.name}"
@@ -120,10 +128,10 @@ def _open_run(config: DictConfig, inputs: dict[str, str]) -> tuple[RunFolder, bo
     if RUN_FOLDER_VARIABLE in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
         config.run_dir, resume = os.environ[RUN_FOLDER_VARIABLE], "auto"
     settings = plain(config)
-    run, resuming = open_run(Path(config.run_dir).expanduser(), settings, inputs, resume=resume)
+    run, checkpoint = open_run(Path(config.run_dir).expanduser(), settings, inputs, resume=resume)
     config.run_dir = settings["run_dir"] = str(run.path)
     os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
-    return run, resuming, settings
+    return run, checkpoint, settings
 
 
 def _say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoData) -> None:

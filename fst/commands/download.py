@@ -1,0 +1,25 @@
+"""fst download vgg16 vgg19: fetch torchvision's weights ahead of time.
+
+For machines that train without a network, such as the nodes of a cluster: run it where there is
+one, with the same home folder or the same $TORCH_HOME.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from fst.loss_network_file import downloadable, fetch
+
+
+def main(argv: list[str] | None = None) -> int:
+    names = downloadable()
+    parser = argparse.ArgumentParser(
+        prog="fst download",
+        description="Fetch the weights of torchvision's loss networks, where training finds them.",
+        epilog="They go into torch's cache: $TORCH_HOME/hub/checkpoints, or below ~/.cache/torch.",
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", choices=names, help=" or ".join(names))
+    for name in parser.parse_args(argv).names:
+        path = fetch(name)
+        print(f"{name:<8} {path} ({path.stat().st_size / 1e6:.0f} MB)")
+    return 0
