@@ -30,7 +30,7 @@ class FastStyleTransfer(pl.LightningModule):
     ``compile`` passes net and loss, as one function, through ``torch.compile``; ``compile_mode`` is
     its mode, of which ``reduce-overhead`` replays CUDA graphs. Validation is never compiled. On a
     CUDA device all is in ``channels_last`` memory and Adam is one kernel. What is logged is taken
-    from the device every ``trainer.log_every_n_steps`` steps only: to look is to wait for it.
+    from a GPU every ``trainer.log_every_n_steps`` steps only: to look is to wait for it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class FastStyleTransfer(pl.LightningModule):
         if self.replays_graphs:
             torch.compiler.cudagraph_mark_step_begin()
         losses = self._step(self.net, self.loss, self._ordered(batch.photos))
-        if self.trainer._logger_connector.should_update_logs:
+        if self._logged() or self.device.type == "cpu":
             self._log_losses("train", losses, batch)
         return losses.total
 
@@ -96,6 +96,10 @@ class FastStyleTransfer(pl.LightningModule):
         named = {f"val_artifacts/{k}": v for k, v in zip(Artifacts._fields, scores, strict=True)}
         self.log_dict(named, batch_size=len(batch.paths), sync_dist=True)
         return losses.total
+
+    def _logged(self) -> bool:
+        """Whether a logger takes this step's losses; at other steps nobody waits for them."""
+        return self.trainer._logger_connector.should_update_logs
 
     def _ordered(self, photos: Tensor) -> Tensor:
         """In the memory order of the net's weights."""
@@ -135,7 +139,7 @@ class FastStyleTransfer(pl.LightningModule):
         by_layer = {f"{stage}_style/{k}": v for k, v in losses.style_by_layer.items()}
         options: dict[str, Any] = {"batch_size": len(batch.paths), "sync_dist": stage == "val"}
         values = torch.stack([value.detach() for value in (terms | by_layer).values()])
-        if stage == "train" and self.trainer.world_size > 1:
+        if stage == "train" and self.trainer.world_size > 1 and self._logged():
             values = self.trainer.strategy.reduce(values, reduce_op="mean")  # of the whole batch
         self.log_dict(dict(zip(terms | by_layer, values, strict=True)), **options)
 
