@@ -1,11 +1,68 @@
-"""What ``fst benchmark`` leaves behind: tables in Markdown, and a plot of single passes."""
+"""What ``fst benchmark`` shows and leaves behind: tables, and a plot of single passes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fst.timing import Row
+if TYPE_CHECKING:  # torch takes seconds
+    from fst.kernel_classes import KernelClass
+    from fst.timing import Machine, Row
+
+Line = tuple[str, dict[str, Any]]  # for people and, as JSON, for machines
+
+HEADER = (
+    f"{'':<32}{'size':>6}{'batch':>6}{'runs':>6}{'median ms':>12}{'p95 ms':>12}{'ratio':>8}"
+    f"{'floor ms':>11}{'peak MB':>9}  "
+)
+
+
+def line_of(row: object) -> str:
+    """A row of the table for people."""
+    values = asdict(row)  # type: ignore[call-overload]
+
+    def shown(key: str, form: str, width: int) -> str:
+        value = values[key]
+        return f"{'' if value is None else format(value, form):>{width}}"
+
+    return (
+        f"{values['name']:<32}{shown('size', 'd', 6)}{shown('batch', 'd', 6)}"
+        f"{shown('repetitions', 'd', 6)}{shown('median_ms', '.1f', 12)}{shown('p95_ms', '.1f', 12)}"
+        f"{shown('ratio', '.2f', 8)}{shown('floor_ms', '.1f', 11)}{shown('peak_mb', 'd', 9)}  "
+        f"{values['note']}"
+    ).rstrip()
+
+
+def rows_and_lines(rows: Iterable[Row]) -> Iterator[Line]:
+    """A table's lines, as its rows come."""
+    for number, row in enumerate(rows):
+        yield (f"{HEADER}\n" if number == 0 else "") + line_of(row), asdict(row)
+
+
+def shares(profiles: Iterable[tuple[str, Sequence[KernelClass]]]) -> Iterator[Line]:
+    """Of each profile the classes of kernels, and what they took of a step."""
+    for name, classes in profiles:
+        total = sum(found.milliseconds for found in classes)
+        yield f"{name}: {total:.3f} ms of kernels a step", {"part": "profile", "name": name}
+        for found in classes:
+            yield (
+                f"  {found.name:<24}{found.milliseconds:>10.3f} ms{found.share:>8.1%}"
+                f"{found.calls:>8.0f} calls  {found.largest[:60]}",
+                {"part": "profile", "recipe": name, **found._asdict()},
+            )
+
+
+def counted(size: int, operations: Mapping[str, int], machine: Machine) -> Iterator[Line]:
+    """Operations for one photo, and the least time they take at the machine's rate."""
+    for name, flops in operations.items():
+        least_ms = 1e3 * flops / machine.flops
+        yield (
+            f"{name:<32}{size:>6}{flops / 1e9:>12.2f} GFLOP{least_ms:>12.4f} ms at least",
+            {"part": "count", "name": name, "size": size, "flops": flops, "floor_ms": least_ms},
+        )
+
 
 COLUMNS = {
     "name": "",

@@ -123,34 +123,40 @@ def benchmark_folder(photos: Sequence[Path], *, style: str, size: int, count: in
         for name in backends():
             stylizer = Stylizer(style, backend=name)
             stylizer.pixels(to_array(read_picture(files[0]).rgb))
-            jobs = [Job(p, p.with_name(f"{p.stem}_{name}.jpg"), suffix_given=True) for p in files]
-            parts: dict[str, float] = dict.fromkeys(("read", "net", "write"), 0.0)
-
-            def work(jobs: list[Job] = jobs, parts: dict[str, float] = parts) -> None:
-                limits = Limits(size=None, quality=95, force=True)
-                for done in stylize_files(stylizer, jobs, limits):  # noqa: B023
-                    if done.error:
-                        raise done.error
-                    parts["read"] += done.read_s
-                    parts["net"] += done.work_s
-                    parts["write"] += done.write_s
-
-            timing = race({name: work}, warm_up=0, repetitions=1)[name]
-            in_parts = sum(parts.values())
-            rows.append(
-                Row.of(
-                    "folder",
-                    name,
-                    timing,
-                    size=size,
-                    batch=count,
-                    note=f"{count / timing.median_s:.2f} photos/s; parts: "
-                    + ", ".join(f"{k} {v:.2f} s" for k, v in parts.items())
-                    + f"; {timing.median_s / in_parts:.2f} of their sum, net "
-                    f"{parts['net'] / timing.median_s:.2f} of the time",
-                )
-            )
+            rows.append(folder_row(stylizer, files, name=name, size=size))
     return rows
+
+
+def folder_row(
+    stylizer: Stylizer, files: Sequence[Path], *, name: str, size: int, device: str = "cpu"
+) -> Row:
+    """All ``files`` stylized into files beside them: what each part took, and what bounds it."""
+    jobs = [Job(p, p.with_name(f"{p.stem}_{name}.jpg"), suffix_given=True) for p in files]
+    parts: dict[str, float] = dict.fromkeys(("read", "net", "write"), 0.0)
+
+    def work() -> None:
+        limits = Limits(size=None, quality=95, force=True)
+        for done in stylize_files(stylizer, jobs, limits):
+            if done.error:
+                raise done.error
+            parts["read"] += done.read_s
+            parts["net"] += done.work_s
+            parts["write"] += done.write_s
+
+    timing = race({name: work}, warm_up=0, repetitions=1, device=device)[name]
+    in_parts, longest = sum(parts.values()), max(parts, key=lambda part: parts[part])
+    return Row.of(
+        "folder",
+        name,
+        timing,
+        size=size,
+        batch=len(files),
+        device=device,
+        note=f"{len(files) / timing.median_s:.2f} photos/s; parts: "
+        + ", ".join(f"{k} {v:.2f} s" for k, v in parts.items())
+        + f"; {timing.median_s / in_parts:.2f} of their sum, net "
+        f"{parts['net'] / timing.median_s:.2f} of the time; bound by {longest}",
+    )
 
 
 def benchmark_start(photos: Sequence[Path], *, style: str, repetitions: int) -> list[Row]:

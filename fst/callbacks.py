@@ -139,6 +139,7 @@ class Progress(TQDMProgressBar):
         self._images = 0
         self._started = (0.0, 0)
         self._before_s = 0.0
+        self._terms: dict[str, float] = {}  # Lightning's own would be taken off the GPU each step
 
     def elapsed_s(self) -> float:
         """Seconds of training so far, those before a resume included."""
@@ -151,9 +152,7 @@ class Progress(TQDMProgressBar):
         self._before_s = float(state_dict["elapsed_s"])
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return {name.removeprefix("train/"): value for name, value in metrics.items()}
+        return dict(self._terms)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -179,9 +178,14 @@ class Progress(TQDMProgressBar):
         lr = trainer.optimizers[0].param_groups[0]["lr"]
         pl_module.log("learning_rate", lr)
         self._mark, self._images = (now, step), 0
+        if self.terminal or self._speak(step, trainer):
+            self._terms = {
+                k.removeprefix("train/"): float(v)
+                for k, v in trainer.callback_metrics.items()
+                if k.startswith("train/")
+            }
         if not self.terminal and trainer.is_global_zero and self._speak(step, trainer):
-            terms = {k: float(v) for k, v in trainer.callback_metrics.items() if "train/" in k}
-            named = "  ".join(f"{k.removeprefix('train/')} {v:.4g}" for k, v in terms.items())
+            named = "  ".join(f"{k} {v:.4g}" for k, v in self._terms.items())
             per_step = (now - self._started[0]) / (step - self._started[1])
             left = duration(per_step * (int(trainer.max_steps) - step))
             print(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from fst.errors import FstError
 from fst.image import to_tensor
 from fst.photo_files import open_photo, training_and_held_out
+from fst.photo_store import Draw
 from fst.signals import outlive_signals
 from fst.small_photo import SmallPhoto
 
@@ -70,27 +71,38 @@ class PhotoFolder(Dataset[PhotoBatch]):
         self.crop_scale = crop_scale
         self.flip = flip
         self.seed = seed
-        self._unreadable: dict[int, str] = {}
+        self.unreadable: dict[int, str] = {}  # by number in ``paths``
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, sample: int) -> PhotoBatch:
+        skipped: list[tuple[str, str]] = []
+        for number in self.candidates(sample):
+            path = self.paths[number]
+            if number not in self.unreadable:
+                try:
+                    return PhotoBatch(self._crop(path, self.draw(sample)), [str(path)], skipped)
+                except FstError as error:
+                    self.unreadable[number] = str(error)
+            skipped.append((str(path), self.unreadable[number]))
+        raise FstError(
+            f"none of the {len(self.paths)} photos can be read any more; check data.root"
+        )
+
+    def candidates(self, sample: int) -> Iterator[int]:
+        """The numbers of the photos to take a sample from: the first of them that can be read."""
         count = len(self.paths)
         order = self._shuffle(sample // count)
-        skipped: list[tuple[str, str]] = []
-        for offset in range(count):
-            number = int(order[(sample + offset) % count])
-            path = self.paths[number]
-            if number not in self._unreadable:
-                try:
-                    crop = self._crop(path, np.random.default_rng([self.seed, 1, sample]))
-                    return PhotoBatch(crop, [str(path)], skipped)
-                except FstError as error:
-                    self._unreadable[number] = str(error)
-            skipped.append((str(path), self._unreadable[number]))
-        raise FstError(f"none of the {count} photos can be read any more; check data.root")
+        return (int(order[(sample + offset) % count]) for offset in range(count))
+
+    def draw(self, sample: int) -> Draw:
+        """The crop of a sample, whatever its photo."""
+        rng = np.random.default_rng([self.seed, 1, sample])
+        low, high = self.crop_scale
+        share, place = low + (high - low) * rng.random(), (rng.random(), rng.random())
+        return Draw(share, place, self.flip and rng.random() < 0.5)
 
     def _shuffle(self, epoch: int) -> np.ndarray:
         if self._order[0] != epoch:
@@ -98,12 +110,10 @@ class PhotoFolder(Dataset[PhotoBatch]):
             self._order = (epoch, rng.permutation(len(self.paths)))
         return self._order[1]
 
-    def _crop(self, path: Path, rng: np.random.Generator) -> Tensor:
+    def _crop(self, path: Path, draw: Draw) -> Tensor:
         photo = open_photo(path)
-        low, high = self.crop_scale
-        edge = min(photo.size) * (low + (high - low) * rng.random())
-        crop = square_crop(photo, edge, (rng.random(), rng.random()), self.size)
-        return crop.flip(-1) if self.flip and rng.random() < 0.5 else crop
+        crop = square_crop(photo, min(photo.size) * draw.share, draw.place, self.size)
+        return crop.flip(-1) if draw.flipped else crop
 
 
 class CenterCrops(Dataset[PhotoBatch]):
@@ -151,6 +161,10 @@ def collate(samples: Sequence[PhotoBatch]) -> PhotoBatch:
     )
 
 
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
 class TimedLoader(DataLoader[PhotoBatch]):
     """A loader that knows for how long its batches were waited for, in seconds."""
 
@@ -167,10 +181,19 @@ class TimedLoader(DataLoader[PhotoBatch]):
             yield batch
 
 
+class Hold(Protocol):
+    """Makes the dataset of whole batches, on the device that trains; see ``HeldPhotos``."""
+
+    def __call__(
+        self, folder: PhotoFolder, *, device: torch.device, stride: int
+    ) -> Dataset[PhotoBatch]: ...
+
+
 class PhotoData(pl.LightningDataModule):
     """Training crops and held-out photos from ``root`` (and ``val_root``), batch by batch.
 
-    Raises ``FstError`` at once, before any net is built, if there is no photo to train on.
+    With ``hold`` the training crops come from there, already on the device. Raises ``FstError`` at
+    once, before any net is built, if there is no photo to train on.
     """
 
     def __init__(
@@ -185,8 +208,10 @@ class PhotoData(pl.LightningDataModule):
         flip: bool,
         workers: int,
         seed: int,
+        hold: Hold | None = None,
     ) -> None:
         super().__init__()
+        self.hold = hold
         self.train_paths, self.val_paths, self.unreadable = training_and_held_out(
             root, val_root=val_root, val_photos=val_photos
         )
@@ -214,6 +239,10 @@ class PhotoData(pl.LightningDataModule):
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
+        if self.hold is not None:
+            device, stride = trainer.strategy.root_device, trainer.world_size * self.batch_size
+            held = self.hold(self.train_set(), device=device, stride=stride)
+            return TimedLoader(held, sampler=sampler, batch_size=None, collate_fn=_as_it_is)
         return TimedLoader(
             self.train_set(),
             batch_sampler=sampler,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hydra
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -20,6 +21,7 @@ from fst.data import PhotoData, collate
 from fst.data_wait import DataWait
 from fst.divergence import StopOnDivergence
 from fst.errors import FstError
+from fst.held_photos import HeldPhotos
 from fst.image import resize_shorter, to_image, to_tensor
 from fst.loss_network import LossNetwork
 from fst.loss_network_file import load_loss_network
@@ -43,7 +45,8 @@ def build_data(config: DictConfig) -> PhotoData:
     if OmegaConf.is_missing(config.data, "root"):
         raise FstError("no photos are named; give a folder of them with data.root=FOLDER")
     options = {key: v for key, v in plain(config.data).items() if key not in CARD_ONLY}
-    return PhotoData(seed=config.seed, **options)
+    held = options.pop("held")
+    return PhotoData(seed=config.seed, hold=HeldPhotos if held else None, **options)
 
 
 def build_painting(config: DictConfig) -> Painting:
@@ -192,6 +195,9 @@ def fit(
     """
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
+    elif "mixed" in str(trainer.precision):
+        # for Gram matrices: TF32 has all bits of the half-precision features they are products of
+        torch.set_float32_matmul_precision("high")
     if trainer.is_global_zero:
         run.checkpoints.require_room(checkpoint_size(module), keep)
     try:

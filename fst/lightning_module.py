@@ -15,6 +15,8 @@ from fst.perceptual_loss import Losses, PerceptualLoss
 from fst.transformer_net import TransformerNet
 
 SCHEDULES = ("constant", "one_cycle")
+CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
+COMPILE_MODES = ("default", *CUDA_GRAPHS, "max-autotune-no-cudagraphs")
 
 
 class FastStyleTransfer(pl.LightningModule):
@@ -23,8 +25,12 @@ class FastStyleTransfer(pl.LightningModule):
     The loss holds its network and Gram matrices as non-persistent buffers, so a checkpoint has
     the net and the optimizer and nothing else. ``schedule`` is ``constant`` (the paper's) or
     ``one_cycle`` (torch's ``OneCycleLR``), which reaches ``learning_rate`` at 30% of the steps and
-    ends near 0, better for short runs; Adam's first beta swings too, 0.95 to 0.85. ``compile``
-    passes the net and the loss through ``torch.compile``.
+    ends near 0, better for short runs; Adam's first beta swings too, 0.95 to 0.85.
+
+    ``compile`` passes net and loss, as one function, through ``torch.compile``; ``compile_mode`` is
+    its mode, of which ``reduce-overhead`` replays CUDA graphs. Validation is never compiled. On a
+    CUDA device all is in ``channels_last`` memory and Adam is one kernel. What is logged is taken
+    from a GPU every ``trainer.log_every_n_steps`` steps only: to look is to wait for it.
     """
 
     def __init__(
@@ -35,38 +41,55 @@ class FastStyleTransfer(pl.LightningModule):
         learning_rate: float,
         schedule: str,
         compile: bool,
+        compile_mode: str = "default",
     ) -> None:
         super().__init__()
         if schedule not in SCHEDULES:
             raise FstError(
                 f"optimizer.schedule '{schedule}' is unknown; use one of {', '.join(SCHEDULES)}"
             )
+        if compile_mode not in COMPILE_MODES:
+            raise FstError(
+                f"compile_mode={compile_mode} is unknown; use one of {', '.join(COMPILE_MODES)}"
+            )
         self.net = net
         self.loss = loss
         self.learning_rate = learning_rate
         self.schedule = schedule
-        # in a tuple, so that the compiled twins are not registered as modules of their own
-        self._callables = (torch.compile(net), torch.compile(loss)) if compile else (net, loss)
+        self.replays_graphs = compile and compile_mode in CUDA_GRAPHS
+        self._step = torch.compile(losses_of, mode=compile_mode) if compile else losses_of
 
     def forward(self, content: Tensor) -> Tensor:
         """content (B, 3, H, W), RGB in [0, 1] -> stylized, the same shape and range."""
-        return self._callables[0](content)
+        return self.net(content)
 
     def on_fit_start(self) -> None:
         """Every process takes the first one's weights of the loss: solving may round otherwise."""
         weights = self.trainer.strategy.broadcast(self.loss.weights)
         self.loss.content_weight, self.loss.style_weight = weights["content"], weights["style"]
         self.loss.tv_weight = weights["tv"]
+        if self.replays_graphs and self.trainer.accumulate_grad_batches > 1:
+            raise FstError(
+                f"compile_mode={CUDA_GRAPHS[0]} overwrites the gradients that "
+                "trainer.accumulate_grad_batches adds up; use compile_mode=default"
+            )
+        if self.device.type == "cuda":
+            self.net.to(memory_format=torch.channels_last)
+            self.loss.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
-        losses = self._callables[1](self(batch.photos), batch.photos)
-        self._log_losses("train", losses, batch, prog_bar=True)
+        if self.replays_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        losses = self._step(self.net, self.loss, self._ordered(batch.photos))
+        if self._logged() or self.device.type == "cpu":
+            self._log_losses("train", losses, batch)
         return losses.total
 
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
-        stylized = self(batch.photos)
-        losses = self._callables[1](stylized, batch.photos)
-        self._log_losses("val", losses, batch, prog_bar=False)
+        photos = self._ordered(batch.photos)
+        stylized = self(photos)
+        losses = self.loss(stylized, photos)
+        self._log_losses("val", losses, batch)
         pairs = zip(stylized.float().cpu(), batch.photos.float().cpu(), strict=True)
         found = [find_artifacts(picture, photo) for picture, photo in pairs]
         scores = torch.tensor(found).mean(0).tolist()
@@ -74,12 +97,28 @@ class FastStyleTransfer(pl.LightningModule):
         self.log_dict(named, batch_size=len(batch.paths), sync_dist=True)
         return losses.total
 
+    def _logged(self) -> bool:
+        """Whether a logger takes this step's losses; at other steps nobody waits for them."""
+        return self.trainer._logger_connector.should_update_logs
+
+    def _ordered(self, photos: Tensor) -> Tensor:
+        """In the memory order of the net's weights."""
+        if self.device.type != "cuda":
+            return photos
+        return photos.contiguous(memory_format=torch.channels_last)
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         self.net.remove_grid()
+        if self.replays_graphs:
+            self.net.zero_grad()  # they lie in memory that the next replay writes to
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.net.parameters(), lr=self.learning_rate)
+        # Lightning clips no gradients of a fused optimizer in mixed precision
+        fused = self.device.type == "cuda" and not self.trainer.gradient_clip_val
+        optimizer = torch.optim.Adam(
+            self.net.parameters(), lr=self.learning_rate, fused=fused or None
+        )
         if self.schedule == "constant":
             return optimizer
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
@@ -90,7 +129,7 @@ class FastStyleTransfer(pl.LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def _log_losses(self, stage: str, losses: Losses, batch: PhotoBatch, *, prog_bar: bool) -> None:
+    def _log_losses(self, stage: str, losses: Losses, batch: PhotoBatch) -> None:
         terms = {
             f"{stage}/total": losses.total,
             f"{stage}/content": losses.content,
@@ -100,9 +139,11 @@ class FastStyleTransfer(pl.LightningModule):
         by_layer = {f"{stage}_style/{k}": v for k, v in losses.style_by_layer.items()}
         options: dict[str, Any] = {"batch_size": len(batch.paths), "sync_dist": stage == "val"}
         values = torch.stack([value.detach() for value in (terms | by_layer).values()])
-        logged = self.trainer._logger_connector.should_update_logs  # at other steps nobody waits
-        if stage == "train" and self.trainer.world_size > 1 and logged:
+        if stage == "train" and self.trainer.world_size > 1 and self._logged():
             values = self.trainer.strategy.reduce(values, reduce_op="mean")  # of the whole batch
-        means = dict(zip(terms | by_layer, values, strict=True))
-        self.log_dict({key: means[key] for key in terms}, prog_bar=prog_bar, **options)
-        self.log_dict({key: means[key] for key in by_layer}, **options)
+        self.log_dict(dict(zip(terms | by_layer, values, strict=True)), **options)
+
+
+def losses_of(net: TransformerNet, loss: PerceptualLoss, content: Tensor) -> Losses:
+    """One function of both, for one graph of the compiler's."""
+    return loss(net(content), content)

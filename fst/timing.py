@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 Contestant = Callable[[], object]
+T = TypeVar("T")
 
 
 class Timing(NamedTuple):
@@ -99,18 +100,27 @@ class Machine(NamedTuple):
 
 
 def race(
-    contestants: Mapping[str, Contestant], *, repetitions: int, warm_up: int, device: str = "cpu"
+    contestants: Mapping[str, Contestant],
+    *,
+    repetitions: int,
+    warm_up: int,
+    device: str = "cpu",
+    calls: int = 1,
 ) -> dict[str, Timing]:
-    """Time each contestant, in turns, so that a machine that slows down slows all of them."""
+    """Time each contestant, in turns, so that a machine that slows down slows all of them.
+
+    ``calls`` are timed as one, and divided: a GPU works on while the CPU prepares the next.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(warm_up + repetitions):
         for name, contestant in contestants.items():
             synchronize(device)
             started = time.perf_counter()
-            contestant()
+            for _ in range(calls):
+                contestant()
             synchronize(device)
             if turn >= warm_up:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append((time.perf_counter() - started) / calls)
     return {name: summary(values, warm_up) for name, values in seconds.items()}
 
 
@@ -150,6 +160,30 @@ def measure_machine(device: str = "cpu", *, side: int = 3072, dtype: str = "floa
             best[name] = min(best.get(name, timing.median_s), timing.median_s)
     rate = max(count / best[name] for name, count in flops.items())
     return Machine(rate, 8 * source.numel() / best["copy"])
+
+
+def attempted(makers: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, str]]:
+    """Call each: (what was returned, and of those that failed what was raised, in a line).
+
+    What does not fit into a GPU, or does not compile for it, is no reason to lose the rest.
+    """
+    made, failed = {}, {}
+    for name, make in makers.items():
+        try:
+            made[name] = make()
+        except Exception as error:  # compilers and drivers raise nearly anything
+            failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+    return made, failed
+
+
+def that_work(
+    contestants: Mapping[str, Contestant],
+) -> tuple[dict[str, Contestant], dict[str, str]]:
+    """Call each once: (those that return, what the others raised, in a line)."""
+    made, failed = attempted(contestants)
+    return {name: contestants[name] for name in made}, failed
 
 
 def count_flops(work: Contestant) -> int:

@@ -45,9 +45,32 @@ class ConvLayer(nn.Module):
         return self.conv(x)
 
 
-def _norm(channels: int) -> nn.InstanceNorm2d:
-    """Affine instance normalization in place of batch normalization (Ulyanov et al. 2016)."""
-    return nn.InstanceNorm2d(channels, affine=True)
+class InstanceNorm(nn.InstanceNorm2d):
+    """Affine instance normalization in place of batch normalization (Ulyanov et al. 2016).
+
+    Half precision: means and variances are of up to millions of pixels and must be accumulated in
+    float32, which PyTorch's own does for float16 and bfloat16 features, on a CPU as on a GPU; only
+    its result is rounded. It wants channels first, though, and copies what comes with channels
+    last, before and after. A compiled net has ``normalized`` instead, which the compiler fuses with
+    its neighbors in whatever order the memory has.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> the same shape and type."""
+        if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+            return normalized(x, self.weight, self.bias, self.eps)
+        return super().forward(x)
+
+
+def normalized(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Instance normalization of x (B, C, H, W), computed in float32 at least, as plain sums."""
+    kind = torch.promote_types(x.dtype, torch.float32)
+    variance, mean = torch.var_mean(x.to(kind), dim=(2, 3), correction=0, keepdim=True)
+    scale = weight.to(kind)[:, None, None] * (variance + eps).rsqrt()
+    return ((x.to(kind) - mean) * scale + bias.to(kind)[:, None, None]).to(x.dtype)
 
 
 @functools.cache
@@ -70,9 +93,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, *, channels: int) -> None:
         super().__init__()
         self.conv1 = ConvLayer(in_channels=channels, out_channels=channels, kernel_size=3, stride=1)
-        self.norm1 = _norm(channels)
+        self.norm1 = InstanceNorm(channels)
         self.conv2 = ConvLayer(in_channels=channels, out_channels=channels, kernel_size=3, stride=1)
-        self.norm2 = _norm(channels)
+        self.norm2 = InstanceNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) -> (B, C, H, W)."""
@@ -142,24 +165,24 @@ class TransformerNet(nn.Module):
         self.residual_blocks = residual_blocks
         self.output_gain = output_gain
         self.conv1 = ConvLayer(in_channels=3, out_channels=width, kernel_size=9, stride=1)
-        self.norm1 = _norm(width)
+        self.norm1 = InstanceNorm(width)
         self.down1 = ConvLayer(in_channels=width, out_channels=2 * width, kernel_size=3, stride=2)
-        self.norm2 = _norm(2 * width)
+        self.norm2 = InstanceNorm(2 * width)
         self.down2 = ConvLayer(
             in_channels=2 * width, out_channels=4 * width, kernel_size=3, stride=2
         )
-        self.norm3 = _norm(4 * width)
+        self.norm3 = InstanceNorm(4 * width)
         self.residual = nn.Sequential(
             *(ResidualBlock(channels=4 * width) for _ in range(residual_blocks))
         )
         self.up1 = UpsampleConvLayer(
             in_channels=4 * width, out_channels=2 * width, kernel_size=3, mode=upsampling
         )
-        self.norm4 = _norm(2 * width)
+        self.norm4 = InstanceNorm(2 * width)
         self.up2 = UpsampleConvLayer(
             in_channels=2 * width, out_channels=width, kernel_size=3, mode=upsampling
         )
-        self.norm5 = _norm(width)
+        self.norm5 = InstanceNorm(width)
         self.conv2 = ConvLayer(in_channels=width, out_channels=3, kernel_size=9, stride=1)
         self.remove_grid()
 
@@ -170,8 +193,10 @@ class TransformerNet(nn.Module):
         For training to call after each step of the optimizer; a net that is only run needs it not.
         """
         weight = self.conv2.conv.weight
-        projector = _without_grid(weight.shape[-1], weight.device, weight.dtype)
-        weight.copy_(projector @ weight @ projector)
+        # on a GPU, a float32 product may be one of TF32's 10 bits
+        exact = torch.float64 if weight.is_cuda else weight.dtype
+        projector = _without_grid(weight.shape[-1], weight.device, exact)
+        weight.copy_(projector @ weight.to(exact) @ projector)
 
     @property
     def arguments(self) -> dict[str, float | str]:

@@ -5,10 +5,11 @@
 #   scripts/train_all_styles.sh PHOTOS PAINTINGS [KEY=VALUE ...]
 #
 # Further words go to `fst train`, for instance trainer.max_steps=10000 net=johnson. STYLES="a b"
-# in the environment picks some; by default it is every style with a painting. Stopped, the same
-# command goes on where it was. Each finished style is copied into checkpoints/ (or $OUT).
+# in the environment picks some; by default it is every style with a painting. EXPERIMENT is
+# gallery, or gallery_gpu for a GPU. Stopped, the same command goes on where it was, in runs/gallery
+# (or $RUNS). Each finished style is copied into checkpoints/ (or $OUT).
 set -eu
-[ $# -ge 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 photos=$1 paintings=$2
 shift 2
 for folder in "$photos" "$paintings"; do
@@ -28,8 +29,8 @@ fi
 echo "styles:$STYLES"
 mkdir -p "$out"
 for style in $STYLES; do
-  fst train experiment=gallery "style=$style" "style.root=$paintings" "data.root=$photos" \
-    "run_dir=runs/gallery/$style" "$@"
-  cp "runs/gallery/$style/$style.safetensors" "$out/"
+  fst train "experiment=${EXPERIMENT:-gallery}" "style=$style" "style.root=$paintings" \
+    "data.root=$photos" "run_dir=${RUNS:-runs/gallery}/$style" "$@"
+  cp "${RUNS:-runs/gallery}/$style/$style.safetensors" "$out/"
 done
 fst list

@@ -12,13 +12,13 @@ from fst.paths import configs_dir
 PACKAGE = Path(fst.__file__).parent
 FLOORS = [
     {"errors", "console", "memory", "signals", "timing"},
-    {"small_photo"},
+    {"small_photo", "kernel_classes"},
     {"image", "paths", "image_optimizer", "artifacts", "paint", "transformer_net"}
     | {"overlap", "devices"},
-    {"photo_cache", "plain", "checkpoint_files"},
+    {"photo_cache", "photo_store", "plain", "checkpoint_files"},
     {"loss_network", "settings", "style_file", "photo_files", "painting", "run_folder"},
     {"loss_network_file", "perceptual_loss", "data", "graph_file", "graph_cache"},
-    {"strength", "evaluation", "student", "optimization_log", "backends"},
+    {"held_photos", "strength", "evaluation", "student", "optimization_log", "backends"},
     {"lightning_module", "distillation", "checkpointing", "evaluation_report", "stylizer"},
     {
         "callbacks",
@@ -29,7 +29,9 @@ FLOORS = [
         "benchmark_training",
         "benchmark_report",
     },
-    {"experiment", "benchmark_use"},
+    {"experiment", "benchmark_use", "benchmark_device"},
+    {"benchmark_device_use"},
+    {"benchmark_gpu"},
     {"commands"},
     {"cli"},
 ]

@@ -3,6 +3,7 @@
 fst benchmark                         # all parts on the CPU, about 15 minutes
 fst benchmark --only step --json rows.jsonl
 fst benchmark --quick                 # a minute, small sizes; exit code 1 if a ratio is lost
+fst benchmark --device cuda           # the parts for a GPU; docs/gpu.md
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from fst.benchmark_report import HEADER, line_of
 from fst.errors import FstError
 from fst.image import write_whole
 
 PARTS = ("step", "loading", "pass", "folder", "start")
+DEVICE_PARTS = ("machine", "count", "step", "profile", "pass", "folder")
 SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 # What --quick insists on, of the fastest calls: far below what was measured, so that only a gross
 # loss is one.
@@ -32,11 +35,16 @@ LEAST_RATIOS = {
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    parts = PARTS if options.only is None else tuple(options.only.split(","))
-    unknown = [part for part in parts if part not in PARTS]
+    known = PARTS if options.device is None else DEVICE_PARTS
+    parts = known if options.only is None else tuple(options.only.split(","))
+    unknown = [part for part in parts if part not in known]
     if unknown:
-        raise FstError(f"--only {unknown[0]} is unknown; use some of {','.join(PARTS)}")
+        raise FstError(f"--only {unknown[0]} is unknown; use some of {','.join(known)}")
     photos = find_photos(options.photos)
+    if options.device is not None:
+        from fst.benchmark_gpu import benchmark_gpu
+
+        return benchmark_gpu(options, photos, parts)
     from fst.run_folder import machine as machine_name
     from fst.timing import measure_machine
 
@@ -132,28 +140,6 @@ def _parts(
     )
 
 
-HEADER = (
-    f"{'':<32}{'size':>6}{'batch':>6}{'runs':>6}{'median ms':>12}{'p95 ms':>12}{'ratio':>8}"
-    f"{'floor ms':>11}{'peak MB':>9}  "
-)
-
-
-def line_of(row: object) -> str:
-    """A row of the table for people."""
-    values = asdict(row)  # type: ignore[call-overload]
-
-    def shown(key: str, form: str, width: int) -> str:
-        value = values[key]
-        return f"{'' if value is None else format(value, form):>{width}}"
-
-    return (
-        f"{values['name']:<32}{shown('size', 'd', 6)}{shown('batch', 'd', 6)}"
-        f"{shown('repetitions', 'd', 6)}{shown('median_ms', '.1f', 12)}{shown('p95_ms', '.1f', 12)}"
-        f"{shown('ratio', '.2f', 8)}{shown('floor_ms', '.1f', 11)}{shown('peak_mb', 'd', 9)}  "
-        f"{values['note']}"
-    ).rstrip()
-
-
 def find_photos(folder: Path | None) -> list[Path]:
     """The photos of a folder, or those of scikit-image; ``FstError`` if there are none."""
     if folder is not None:
@@ -172,6 +158,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="small sizes; checks the ratios")
     parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}")
+    gpu = parser.add_argument_group(f"for a GPU; the parts are then {','.join(DEVICE_PARTS)}")
+    gpu.add_argument("--device", help="cuda, cuda:1, or cpu to try these parts")
+    gpu.add_argument("--batches", default="4,16,64", help="of a training step")
+    gpu.add_argument("--calls", type=int, default=20, help="steps that are timed as one")
+    gpu.add_argument("--shapes", default="512x512,1920x1080,3840x2160", help="of single passes")
+    gpu.add_argument("--photos-at-once", default="1,8", help="of single passes")
+    gpu.add_argument("--count", type=int, default=100, help="of photos in the folder")
+    gpu.add_argument("--eager", action="store_true", help="leave out all that must be compiled")
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="default: scikit-image's four"
     )

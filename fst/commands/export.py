@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         )
     if path.exists() and not options.force:
         raise FstError(f"{path} exists already; use --force to replace it, or -o elsewhere")
-    parity = export_graph(net, card, path, file_format=options.format)
+    parity = export_graph(net, card, path, file_format=options.format, half=options.half)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): uint8 (batch, 3, height, width), RGB")
     print(
         f"parity with eager PyTorch at {', '.join(parity['shapes'])}: largest difference "
@@ -42,5 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("style", metavar="STYLE", help="name or style file")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("-o", "--output", metavar="FILE", help="default STYLE.FORMAT here")
+    parser.add_argument(
+        "--half", action="store_true", help="in float16, for GPUs: within 2 of 255 of float32"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     return parser

@@ -90,7 +90,8 @@ def train(config: DictConfig) -> Path:
     loss = build_loss(config, painting, network, lambda: calibration_photos(data), known)
     pl.seed_everything(config.seed, verbose=False)
     net = TransformerNet(**config.net)
-    module = FastStyleTransfer(net=net, loss=loss, compile=config.compile, **config.optimizer)
+    compiled = {"compile": config.compile, "compile_mode": config.compile_mode}
+    module = FastStyleTransfer(net=net, loss=loss, **compiled, **config.optimizer)
     if config.loss.calibrated:
         say(
             f"strength       {config.style.strength}: style {loss.style_weight:.3g}, total "
