@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import torch
 
 from fst.backends import RUNTIMES, Backend, installed, open_backend
 from fst.benchmark_training import new_net, sample_folder
+from fst.graph_cache import forget_graph
 from fst.image import read_picture, to_array
 from fst.memory import keep_freed_memory, keep_memory_as_usual
 from fst.photo_jobs import Job, Limits, stylize_files
 from fst.plain import plain_stylized
-from fst.style_file import Card, load_style, save_style
+from fst.style_file import Card, load_style, read_card, save_style
 from fst.stylizer import Stylizer
 from fst.timing import Contestant, Machine, Row, Timing, count_flops, race, summary, whole_process
 
@@ -37,15 +39,15 @@ def benchmark_pass(
     warm_up: int,
     repetitions: int,
     memory: bool,
-) -> list[Row]:
+) -> Iterator[Row]:
     """One photo of size x size pixels, 8-bit to 8-bit, on the CPU: plain and each backend.
 
     The steady state, and, if ``memory`` is asked for, the peak memory of a process of its own that
     loads the style and makes one picture. Untrained weights: the time is the same.
     """
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
+    with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder, ExitStack() as at_the_end:
         style = untrained_style(Path(folder), width)
+        at_the_end.callback(forget_graph, read_card(style))
         net = load_style(style)[0].eval()
         opened = {name: open_backend(name, style) for name in backends()}
         for size in sizes:
@@ -63,20 +65,17 @@ def benchmark_pass(
                 if memory:
                     done = whole_process([sys.executable, "-c", PROBE, name, str(style), str(size)])
                     peak = done.peak_mb
-                rows.append(
-                    Row.of(
-                        "single pass",
-                        name,
-                        timing,
-                        against=timings["plain"],
-                        size=size,
-                        batch=1,
-                        floor_s=flops / machine.flops,
-                        peak_mb=peak,
-                        note=note,
-                    )
+                yield Row.of(
+                    "single pass",
+                    name,
+                    timing,
+                    against=timings["plain"],
+                    size=size,
+                    batch=1,
+                    floor_s=flops / machine.flops,
+                    peak_mb=peak,
+                    note=note,
                 )
-    return rows
 
 
 def untrained_style(folder: Path, width: int) -> Path:

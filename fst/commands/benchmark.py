@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from fst.benchmark_report import HEADER, line_of
 from fst.errors import FstError
 from fst.image import write_whole
+from fst.timing import Row
 
 PARTS = ("step", "loading", "pass", "folder", "start")
 DEVICE_PARTS = ("machine", "count", "step", "profile", "pass", "folder")
@@ -69,8 +70,8 @@ def main(argv: list[str] | None = None) -> int:
             print(line_of(row), flush=True)
             rows.append(row)
             lines.append(json.dumps({k: v for k, v in asdict(row).items() if v is not None}))
-        if options.json is not None:
-            write_whole(options.json, ("\n".join(lines) + "\n").encode())
+            if options.json is not None:  # after each row: what is measured is kept
+                write_whole(options.json, ("\n".join(lines) + "\n").encode())
     if options.markdown is not None:
         from fst.benchmark_report import tables
 
@@ -94,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parts(
     options: argparse.Namespace, photos: list[Path], found: object
-) -> Iterator[tuple[str, Callable[[], list]]]:
+) -> Iterator[tuple[str, Callable[[], Iterable[Row]]]]:
     from fst import benchmark_training as training
     from fst import benchmark_use as use
 
