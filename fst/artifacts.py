@@ -166,6 +166,8 @@ def rim(picture: Tensor) -> float:
     """
     pixels = picture.double().mean(0)
     depth = min(4 * RIM, min(pixels.shape) // 2)
+    if depth <= RIM:
+        return 0.0  # too small to tell
     sides = [pixels, pixels.flip(0), pixels.T, pixels.T.flip(0)]
     steps = [(side[1 : depth + 1] - side[:depth]).square().mean(1) for side in sides]
     energy = (torch.stack(steps) + 1e-6).log()  # (4, depth)

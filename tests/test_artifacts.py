@@ -56,6 +56,7 @@ def test_flat_photos_are_clean_and_what_is_planted_in_them_is_found() -> None:
         assert score in find_artifacts(dirty, flat["sky"]).findings()
 
 
-def test_pictures_as_small_as_previews_have_scores() -> None:
-    found = find_artifacts(torch.rand(3, 32, 40), torch.rand(3, 32, 40))
+@pytest.mark.parametrize("shape", [(16, 16), (17, 33), (32, 40)])
+def test_pictures_of_any_size_have_scores(shape: tuple[int, int]) -> None:
+    found = find_artifacts(torch.rand(3, *shape), torch.rand(3, *shape))
     assert all(abs(value) < 100 for value in found)
