@@ -105,6 +105,7 @@ def _cell(key: str, value: object) -> str:
 def plot_passes(rows: Sequence[Row], path: Path) -> None:
     """A line a backend, both axes logarithmic, into a .png or .svg file."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     passes = [row for row in rows if row.part == "single pass"]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -117,6 +118,10 @@ def plot_passes(rows: Sequence[Row], path: Path) -> None:
     for axes, label in ((left, "seconds a photo"), (right, "peak memory of the process, GB")):
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("megapixels")
         axes.set_ylabel(label)
         axes.grid(visible=True, which="both", alpha=0.3)
