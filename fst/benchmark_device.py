@@ -14,12 +14,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from fst.benchmark_training import WEIGHTS, new_net
+from fst.benchmark_training import WEIGHTS, new_net, twin_loss, twin_network
 from fst.kernel_classes import KernelClass, profile_by_class
 from fst.lightning_module import losses_of
-from fst.loss_network import LossNetwork
-from fst.perceptual_loss import Losses, PerceptualLoss
-from fst.plain import LAYERS, MEAN, STD, PlainLoss, PlainVGG16, plain_stylized
+from fst.perceptual_loss import Losses
+from fst.plain import PlainLoss, PlainVGG16, plain_stylized
 from fst.timing import Contestant, Machine, Row, count_flops, race, that_work
 from fst.transformer_net import TransformerNet
 
@@ -68,21 +67,7 @@ class Steps:
         self.photos = torch.rand(batch, 3, size, size).to(device)
         self.net, vgg = new_net(width).to(device), PlainVGG16().to(device)
         self.plain_loss = PlainLoss(vgg=vgg, style_image=style, **WEIGHTS)
-        network = LossNetwork(
-            convolutions=vgg.convolutions(),
-            mean=MEAN,
-            std=STD,
-            padding_mode="zeros",
-            description="random VGG-16",
-        ).to(device)
-        self.loss = PerceptualLoss(
-            network=network,
-            style_image=style,
-            content_layers={"relu3_3": 1},
-            style_layers=dict.fromkeys(LAYERS, 1),
-            relative=False,
-            **WEIGHTS,
-        )
+        self.loss = twin_loss(twin_network(vgg).to(device), style)
 
     def plain(self, *, tf32: bool) -> Contestant:
         """``fst.plain``: with TF32 in convolutions, as PyTorch has it by default, or without."""

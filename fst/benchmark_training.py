@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from fst.data import PhotoFolder
 from fst.image import resize_shorter
@@ -19,7 +20,16 @@ from fst.loss_network_file import load_loss_network
 from fst.memory import keep_freed_memory, keep_memory_as_usual
 from fst.perceptual_loss import PerceptualLoss
 from fst.photo_cache import cached_photos, prepare
-from fst.plain import LAYERS, MEAN, STD, PlainLoss, PlainVGG16, plain_photos, plain_stylized
+from fst.plain import (
+    CONTENT_LAYER,
+    LAYERS,
+    MEAN,
+    STD,
+    PlainLoss,
+    PlainVGG16,
+    plain_photos,
+    plain_stylized,
+)
 from fst.timing import Contestant, Machine, Row, count_flops, race
 from fst.transformer_net import TransformerNet
 
@@ -30,6 +40,29 @@ UPSAMPLING = "bilinear"  # as configs/net has it
 def new_net(width: int) -> TransformerNet:
     """A net of the paper's depth, untrained."""
     return TransformerNet(width=width, residual_blocks=5, output_gain=0.1, upsampling=UPSAMPLING)
+
+
+def twin_network(vgg: PlainVGG16) -> LossNetwork:
+    """The product's loss network with the weights of the plain one."""
+    return LossNetwork(
+        convolutions=vgg.convolutions(),
+        mean=MEAN,
+        std=STD,
+        padding_mode="zeros",
+        description="random VGG-16",
+    )
+
+
+def twin_loss(network: LossNetwork, style_image: Tensor) -> PerceptualLoss:
+    """The product's loss with the layers and weights of the plain one."""
+    return PerceptualLoss(
+        network=network,
+        style_image=style_image,
+        content_layers={CONTENT_LAYER: 1},
+        style_layers=dict.fromkeys(LAYERS, 1),
+        relative=False,
+        **WEIGHTS,
+    )
 
 
 def benchmark_step(
@@ -45,24 +78,8 @@ def benchmark_step(
     vgg, net = PlainVGG16(), new_net(width)
     plain_loss = PlainLoss(vgg=vgg, style_image=style, **WEIGHTS)
     frozen_loss = copy.deepcopy(plain_loss).requires_grad_(False)
-    network = LossNetwork(
-        convolutions=vgg.convolutions(),
-        mean=MEAN,
-        std=STD,
-        padding_mode="zeros",
-        description="random VGG-16",
-    )
-    vgg_loss, lite_loss = (
-        PerceptualLoss(
-            network=loss_network,
-            style_image=style,
-            content_layers={"relu3_3": 1},
-            style_layers=dict.fromkeys(LAYERS, 1),
-            relative=False,
-            **WEIGHTS,
-        )
-        for loss_network in (network, load_loss_network(name="lite"))
-    )
+    vgg_loss = twin_loss(twin_network(vgg), style)
+    lite_loss = twin_loss(load_loss_network(name="lite"), style)
 
     def plain_step(loss: PlainLoss, *, keep: bool) -> Contestant:
         own = copy.deepcopy(net)

@@ -5,32 +5,16 @@ import copy
 import pytest
 import torch
 
-from fst.loss_network import LossNetwork
+from fst.benchmark_training import WEIGHTS, twin_loss, twin_network
 from fst.perceptual_loss import PerceptualLoss
-from fst.plain import LAYERS, MEAN, STD, PlainLoss, PlainVGG16, plain_stylized
+from fst.plain import PlainLoss, PlainVGG16, plain_stylized
 from fst.transformer_net import TransformerNet
-
-WEIGHTS = {"content_weight": 1.0, "style_weight": 5.0, "tv_weight": 1e-6}
 
 
 def both_losses(dtype: torch.dtype, size: int) -> tuple[PlainLoss, PerceptualLoss]:
     torch.manual_seed(0)
     vgg, style = PlainVGG16().to(dtype), torch.rand(1, 3, size, size, dtype=dtype)
-    network = LossNetwork(
-        convolutions=vgg.convolutions(),
-        mean=MEAN,
-        std=STD,
-        padding_mode="zeros",
-        description="random VGG-16",
-    ).to(dtype)
-    ours = PerceptualLoss(
-        network=network,
-        style_image=style,
-        content_layers={"relu3_3": 1},
-        style_layers=dict.fromkeys(LAYERS, 1),
-        relative=False,
-        **WEIGHTS,
-    )
+    ours = twin_loss(twin_network(vgg).to(dtype), style)
     return PlainLoss(vgg=vgg, style_image=style, **WEIGHTS), ours
 
 
