@@ -78,7 +78,8 @@ class PlainVGG16(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """image (B, 3, H, W), RGB in [0, 1] -> the features of ``LAYERS``."""
-        x = (image - image.new_tensor(MEAN).view(3, 1, 1)) / image.new_tensor(STD).view(3, 1, 1)
+        mean, std = (torch.tensor(values).view(3, 1, 1).to(image) for values in (MEAN, STD))
+        x = (image - mean) / std
         features = {}
         for name, block in zip(LAYERS, self.blocks, strict=True):
             x = block(x)
