@@ -162,7 +162,7 @@ def benchmark_start(photos: Sequence[Path], *, style: str, repetitions: int) -> 
     """Whole processes, in turns: the help, the imports, one photo of 512 px with each backend."""
     with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
         (photo,) = sample_folder(Path(folder), photos, 512, 1)
-        fst = [sys.executable, "-m", "fst.cli"]
+        fst = [sys.executable, "-m", "fst"]
         output = str(Path(folder, "out.jpg"))
         stylize = [*fst, "stylize", str(photo), "--style", style, "-o", output, "--force"]
         commands: Mapping[str, list[str]] = {

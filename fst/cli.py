@@ -184,7 +184,3 @@ def _is_quoted(value: str) -> bool:
     return (
         len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and not os.path.exists(value)
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

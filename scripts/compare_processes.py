@@ -47,7 +47,7 @@ ENDS_WITHIN_S = 60  # after the other process was killed; Lightning looks every 
 
 def command(launcher: str, *words: str) -> list[str]:
     """``fst train`` in one process, in two of Lightning, or in two of torchrun."""
-    train = ["fst.cli", "train", *WORDS, f"run_dir={launcher}", *words]
+    train = ["fst", "train", *WORDS, f"run_dir={launcher}", *words]
     if launcher == "one":
         return [sys.executable, "-m", *train, "data.batch_size=4"]
     if launcher == "devices":

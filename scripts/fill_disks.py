@@ -63,7 +63,7 @@ def disk(place: Path, size: str) -> Iterator[Path]:
 def start(folder: Path, run: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     """``fst train``, under way."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("FST_")}
-    command = [sys.executable, "-m", "fst.cli", "train", *WORDS, f"run_dir={run}", *words]
+    command = [sys.executable, "-m", "fst", "train", *WORDS, f"run_dir={run}", *words]
     return subprocess.Popen(
         command,
         cwd=folder,

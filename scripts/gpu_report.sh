@@ -30,7 +30,7 @@ held_out=${FST_REPORT_HELD_OUT:-$photos}
 python=${PYTHON:-python3}
 runs=${FST_REPORT_RUNS:-$out/runs}
 mkdir -p "$out" "$runs"
-fst() { "$python" -m fst.cli "$@"; }
+fst() { "$python" -m fst "$@"; }
 if [ "${FST_REPORT_SIZE:-full}" = tiny ]; then
   device=cpu workers=0 few=2 counts="1 2" gallery_steps=${FST_REPORT_STEPS:-2} recipe_steps=4 scaling_steps=4
   bench="--eager --width 4 --size 32 --batches 2 --calls 2 --repetitions 2 --shapes 64x48"
@@ -141,7 +141,7 @@ for row in json.load(open(sys.argv[1])): print(json.dumps({"steps": int(sys.argv
 # train_all_styles.sh calls fst by name
 shims=$(mktemp -d)
 trap 'rm -rf "$shims"' EXIT
-printf '#!/bin/sh\nexec "%s" -m fst.cli "$@"\n' "$(command -v "$python")" > "$shims/fst"
+printf '#!/bin/sh\nexec "%s" -m fst "$@"\n' "$(command -v "$python")" > "$shims/fst"
 chmod +x "$shims/fst"
 failed=""
 for part in $parts; do

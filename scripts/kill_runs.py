@@ -60,7 +60,10 @@ WITHIN_S = 10.0  # a signal is answered
 
 
 class Trial(NamedTuple):
-    """Where to stop (a point of ``stop_at``), by which signal, and the workers before and after."""
+    """Where to stop (a point of ``stop_at``), by which signal, and the workers before and after.
+
+    ``share:X`` is that share of the time which the run left alone took.
+    """
 
     point: str
     number: int
@@ -77,7 +80,7 @@ def kills(rng: random.Random) -> list[Trial]:
         *("step:0", f"step:{SAVE_EVERY - 1}", "set-up"),
         *(f"validation:{VALIDATE_EVERY}", f"preview:{VALIDATE_EVERY}", "end"),
         *(f"after-step:{rng.randrange(1, STEPS)}" for _ in range(2)),
-        *(f"seconds:{rng.uniform(0.3, 2.5):.2f}" for _ in range(2)),
+        *(f"share:{rng.uniform(0.1, 0.8):.2f}" for _ in range(2)),
     ]
     workers = [(0, 0), (2, 2), (4, 4), (0, 2), (2, 4), (4, 0), (2, 0)]
     return [Trial(p, signal.SIGKILL, workers[n % len(workers)]) for n, p in enumerate(points)]
@@ -298,13 +301,18 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         top = options.folder or Path(temporary)
         prepare(top / "alone")
+        started = time.monotonic()
         if run(top / "alone", 0):
             print((top / "alone" / "log.txt").read_text(), file=sys.stderr)
             return 1
+        whole = time.monotonic() - started
         wanted = outcome(top / "alone")
         held = 0
         for number, trial in enumerate(trials):
             folder = top / f"{number:02d}"
+            kind, _, share = trial.point.partition(":")
+            if kind == "share":
+                trial = trial._replace(point=f"seconds:{float(share) * whole:.2f}")
             wrong = attempt(trial, folder, wanted)
             held += not wrong
             name = signal.Signals(trial.number).name

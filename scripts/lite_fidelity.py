@@ -188,7 +188,7 @@ def train(asked: argparse.Namespace, style: str, network: Path | None, steps: in
     if note.exists() and (known := json.loads(note.read_text()))["steps"] == steps:
         return int(known["seconds"])
     run = asked.out / "runs" / to.stem
-    command = [sys.executable, "-m", "fst.cli", "train", *LOSS, *words(network)]
+    command = [sys.executable, "-m", "fst", "train", *LOSS, *words(network)]
     command += [f"style={style}", f"style.root={asked.paintings}", f"data.root={asked.train}"]
     command += [f"data.val_root={asked.photos}", f"run_dir={run}", "resume=false"]
     command += [f"trainer.max_steps={steps}", "trainer.val_check_interval=null"]

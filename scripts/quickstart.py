@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
     for name, photos in lists.items():
         text = "".join(f"{sample_photo(photo)}\n" for photo in photos)
         FOLDER.with_name(f"quickstart_{name}.txt").write_text(text)
-    command = [sys.executable, "-m", "fst.cli", "train", "experiment=quickstart"]
+    command = [sys.executable, "-m", "fst", "train", "experiment=quickstart"]
     command += [f"style={STYLE}", f"run_dir={FOLDER}", *words]
     command += ["data.root=runs/quickstart_train.txt", "data.val_root=runs/quickstart_held_out.txt"]
     code = subprocess.run(command).returncode

@@ -173,7 +173,7 @@ def weights(run: Path) -> str:
 def alone(folder: Path, style: str, environment: dict[str, str], *words: str) -> str:
     """The weights of a run without SLURM."""
     run = f"run_dir=alone/{style}{len(words)}"
-    command = [sys.executable, "-m", "fst.cli", "train", *WORDS, f"style={style}", run, *words]
+    command = [sys.executable, "-m", "fst", "train", *WORDS, f"style={style}", run, *words]
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
     return weights(folder / run.removeprefix("run_dir="))
 
@@ -186,7 +186,7 @@ def half_way(run: Path) -> bool:
 
 def sweep(folder: Path, environment: dict[str, str]) -> bool:
     """Three styles through submitit, one of them told to stop."""
-    command = [sys.executable, "-m", "fst.cli", "train", "-m", *CLUSTER, *WORDS]
+    command = [sys.executable, "-m", "fst", "train", "-m", *CLUSTER, *WORDS]
     command += [f"style={','.join(STYLES)}", "hydra.sweep.dir=runs/sweep"]
     print("$ fst " + " ".join(command[3:]), flush=True)
     started = subprocess.Popen(command, cwd=folder, env=environment)
@@ -234,7 +234,7 @@ def processes(folder: Path, environment: dict[str, str]) -> bool:
     """One style in two processes, under srun and under torchrun."""
     held = True
     wanted = alone(folder, "woodcut", environment, *TWO)
-    train = ["fst.cli", "train", *WORDS, "style=woodcut", *TWO]
+    train = ["fst", "train", *WORDS, "style=woodcut", *TWO]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for name, tasks, launcher in (("srun", 2, []), ("torchrun", 1, torchrun)):
         run = f"run_dir=runs/{name}"

@@ -48,7 +48,7 @@ def main() -> None:
 
 def made(asked: argparse.Namespace, photo: Path, word: str) -> Image.Image:
     """The photograph, optimized with one setting of its own."""
-    command = [sys.executable, "-m", "fst.cli", "optimize", f"content={photo}"]
+    command = [sys.executable, "-m", "fst", "optimize", f"content={photo}"]
     command += [f"style.image={asked.painting}", f"size={asked.size}"]
     command += [f"iterations={asked.iterations}", word]
     with tempfile.TemporaryDirectory() as folder:

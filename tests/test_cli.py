@@ -97,6 +97,13 @@ def imported_by(code: str) -> set[str]:
     return set(result.stdout.splitlines()[-1].split())
 
 
+def test_python_dash_m_fst_is_the_command() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "fst", "nope"], capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stderr.splitlines()[0][:26]) == (2, "fst: 'nope' is no verb; us")
+
+
 def test_help_does_not_pay_for_torch() -> None:
     modules = imported_by("from fst.cli import main; main(['--help'])")
     assert not modules & {"torch", "PIL", "hydra", "numpy"}

@@ -34,6 +34,7 @@ FLOORS = [
     {"benchmark_gpu"},
     {"commands"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -13,7 +13,16 @@ from fst.loss_network_file import load_loss_network
 from fst.paint import paint
 from fst.paths import sample_photo
 from fst.perceptual_loss import PerceptualLoss
-from fst.strength import ONE_SIDE, PROBE_SIDE, PROBES, Calibration, calibrate, probes, ratio
+from fst.strength import (
+    ONE_SIDE,
+    PROBE_SIDE,
+    PROBES,
+    Calibration,
+    balance,
+    balance_at,
+    calibrate,
+    probes,
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +49,14 @@ def solved(network: LossNetwork, photo: Tensor, painted: str, strength: float) -
     return calibrate(loss, photo, strength=strength, tv=1.0)
 
 
-def test_the_ratio_asked_for_is_reached_whatever_the_painting(
+def test_the_balance_asked_for_is_reached_whatever_the_painting(
     lite: LossNetwork, photo: Tensor
 ) -> None:
     weights = []
     for painted in ("woodcut", "flowing_strokes"):
         made = solved(lite, photo, painted, 0.5)
-        assert math.log(made.content_lost / made.style_left / ratio(0.5)) == pytest.approx(
-            0, abs=0.1
-        )
+        reached = balance(made.content_lost, made.style_left)
+        assert math.log(reached / balance_at(0.5)) == pytest.approx(0, abs=0.1)
         weights.append(made.style_weight)
     assert max(weights) / min(weights) > 1.1  # one fixed weight would not have done
 
@@ -74,7 +82,7 @@ def test_probes_are_crops_of_the_photos() -> None:
 def test_a_strength_outside_its_range_is_refused() -> None:
     for strength in (-0.1, 1.5):
         with pytest.raises(FstError, match=r"is not in 0 \.\. 1"):
-            ratio(strength)
-    values = [ratio(s / 10) for s in range(11)]
+            balance_at(strength)
+    values = [balance_at(s / 10) for s in range(11)]
     assert values == sorted(values)
     assert all(math.isfinite(v) and v > 0 for v in values)

@@ -79,7 +79,7 @@ def test_a_file_name_that_is_no_text_is_no_trouble(tiny_style: Path) -> None:
     name = os.fsdecode(b"\xe4.jpg")
     picture(20, 20, seed=1).save(name)
     picture(20, 20, seed=2).save("z.jpg")
-    command = [sys.executable, "-m", "fst.cli", "stylize", ".", "--style", str(tiny_style)]
+    command = [sys.executable, "-m", "fst", "stylize", ".", "--style", str(tiny_style)]
     subprocess.run([*command, "-o", "out"], check=True, capture_output=True)
     assert len(list(Path("out").iterdir())) == 2
 
