@@ -1,8 +1,8 @@
 """Calibrated strength: one number in 0 .. 1 that means the same for every painting and network.
 
-Content and style pull against each other. How far style has won is the ratio of what content was
-lost to what style is left; a strength names that ratio, and the weight that leads to it is solved
-for: a few photos are stylized by optimization, the weight is corrected, until it does.
+Content and style pull against each other. How far style has won is told by what style is left and
+what content was lost for it; a strength names that balance, and the weight that leads to it is
+solved for: a few photos are stylized by optimization, the weight is corrected, until it does.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from fst.errors import FstError
 from fst.image_optimizer import optimize
 from fst.perceptual_loss import PerceptualLoss
 
-RATIO_AT_HALF = 20.0  # content lost over style left at strength 0.5, chosen by eye
-SPREAD = 1.0  # natural logarithm of the ratio for each unit of the logit of the strength
+# The power of the content lost in the balance. A painting of hard edges costs more content for the
+# same style, whatever the weights: at 0 every painting would leave the same style and it would pay
+# in content alone; at 1 it would share the cost evenly, but 1% of content buys about 5% of style.
+CONTENT_POWER = 0.5
+AT_HALF = 25.0  # the balance at strength 0.5, chosen by eye
+SPREAD = 1.0  # natural logarithm of the balance for each unit of the logit of the strength
 LEAST, MOST = 0.02, 0.98  # strengths beyond count as these
 FIRST_WEIGHT = 4.0  # of the style left, to start from
-ITERATIONS, ROUNDS, TOLERANCE = 20, 6, 0.1  # of L-BFGS; of corrections; of the ratio's logarithm
-SETTLED = 3  # rounds before a ratio counts: until then style is still being won
+ITERATIONS, ROUNDS, TOLERANCE = 20, 6, 0.1  # of L-BFGS; of corrections; of its logarithm
+SETTLED = 3  # rounds before a balance counts: until then style is still being won
 PROBES, PROBE_SIDE, ONE_SIDE = 4, 192, 320  # crops; pixels, of several photos and of one
 
 
@@ -40,12 +44,17 @@ class Calibration(NamedTuple):
     style_left: float
 
 
-def ratio(strength: float) -> float:
-    """Content lost over style left that a strength in 0 .. 1 stands for; it rises with it."""
+def balance(lost: float, left: float) -> float:
+    """How far style has won: the root of the content lost over the style left."""
+    return max(lost, 1e-6) ** CONTENT_POWER / max(left, 1e-6)
+
+
+def balance_at(strength: float) -> float:
+    """The balance that a strength in 0 .. 1 stands for; it rises with it."""
     if not 0 <= strength <= 1:
         raise FstError(f"style.strength={strength} is not in 0 .. 1")
     strength = min(max(strength, LEAST), MOST)
-    return RATIO_AT_HALF * math.exp(SPREAD * math.log(strength / (1 - strength)))
+    return AT_HALF * math.exp(SPREAD * math.log(strength / (1 - strength)))
 
 
 def probes(photos: Tensor) -> Tensor:
@@ -59,14 +68,14 @@ def probes(photos: Tensor) -> Tensor:
 
 
 def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: float) -> Calibration:
-    """The weights under which the optimum of ``loss`` has the ratio of ``strength``.
+    """The weights under which the optimum of ``loss`` has the balance of ``strength``.
 
     photos (B, 3, H, W), RGB in [0, 1], at the size they will be stylized at; ``loss`` is relative,
     its own weights are not looked at. ``tv`` is the weight of total variation over the mean of
     that of the photos and of the painting, as one of fine strokes may show them. Deterministic.
     Raises ``FstError`` for a strength outside 0 .. 1.
     """
-    wanted = math.log(ratio(strength))
+    wanted = math.log(balance_at(strength))
     pixels = photos.shape[-2] * photos.shape[-1]
     photos = probes(photos)
     bare = loss.reweighted(content=1.0, style=1.0, tv=1.0)
@@ -102,7 +111,7 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
     outcomes: dict[float, tuple[float, float]] = {}
     for _ in range(ROUNDS):
         image, lost, left = solve(math.exp(log_weight), image)
-        reached = math.log(max(lost, 1e-6) / max(left, 1e-6))
+        reached = math.log(balance(lost, left))
         tried.append((log_weight, reached))
         outcomes[log_weight] = lost, left
         if len(tried) >= SETTLED and abs(reached - wanted) < TOLERANCE:
