@@ -2,9 +2,9 @@
 
 Higher is worse, 0 and below is clean, and ``LIMITS`` says from where on a score is a finding; the
 limits come from planting each artifact into photos, paintings and stylized pictures
-(``scripts/plant_artifacts.py``). All take (3, H, W), RGB in [0, 1], at least 64 x 64 pixels, and
-the photo only needs a similar size: what it has too, such as the blocks of a JPEG, is not held
-against the picture.
+(``scripts/plant_artifacts.py``). All take (3, H, W), RGB in [0, 1], 64 x 64 pixels or more (smaller
+ones are scored too, less surely), and the photo only needs a similar size: what it has too, such as
+the blocks of a JPEG, is not held against the picture.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def peak_mb(work: Contestant, device: str) -> float | None:
     torch.cuda.reset_peak_memory_stats()
     work()
     torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() / 2**20
+    return torch.cuda.max_memory_allocated() / 1e6
 
 
 def profile_step(

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 from fst import benchmark_device as training
 from fst import benchmark_device_use as use
 from fst.benchmark_report import Line, counted, rows_and_lines, shares
@@ -22,6 +24,8 @@ def benchmark_gpu(options: argparse.Namespace, photos: list[Path], parts: Sequen
     """Print the tables of ``parts``, and write their rows as they come; the exit code."""
     device = str(choose_device(options.device))
     on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.set_device(device)  # whose memory is looked at, and whom is waited for
     dtype = "bfloat16" if on_gpu else "float32"
     found = measure_machine(device, side=8192 if on_gpu else 512, dtype=dtype)
     about = {
@@ -53,11 +57,7 @@ def benchmark_gpu(options: argparse.Namespace, photos: list[Path], parts: Sequen
 def _parts(
     options: argparse.Namespace, photos: list[Path], found: Machine, device: str
 ) -> Mapping[str, Part]:
-    def numbers(words: str) -> list[int]:
-        return [int(word) for word in words.split(",")]
-
-    batches, width, size = numbers(options.batches), options.width, options.size
-    shapes = [(int(h), int(w)) for w, h in (s.split("x") for s in options.shapes.split(","))]
+    batches, width, size = options.batches, options.width, options.size
     recipes = [r for r in training.RECIPES if r.mode is None or not options.eager]
     forms = [f for f in use.FORMS if not options.eager or not f.endswith(use.COMPILED)]
     return {
@@ -90,8 +90,8 @@ def _parts(
             use.benchmark_device_pass(
                 machine=found,
                 device=device,
-                shapes=shapes,
-                batches=numbers(options.photos_at_once),
+                shapes=[(h, w) for w, h in options.shapes],
+                batches=options.photos_at_once,
                 width=width,
                 warm_up=2,
                 repetitions=options.repetitions,
@@ -103,7 +103,7 @@ def _parts(
                 photos,
                 style=options.style,
                 device=device,
-                shapes=numbers(options.sizes),
+                shapes=options.sizes,
                 count=options.count,
             )
         ),

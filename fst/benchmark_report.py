@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # torch takes seconds
@@ -102,8 +102,8 @@ def _cell(key: str, value: object) -> str:
     return f"{value:.2f}" if key == "ratio" else str(value)
 
 
-def plot_passes(rows: Sequence[Row], path: Path) -> None:
-    """A line a backend, both axes logarithmic, into a .png or .svg file."""
+def plot_passes(rows: Sequence[Row], kind: str) -> bytes:
+    """A line a backend, both axes logarithmic, as a file of ``kind``: png, svg or pdf."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -126,4 +126,6 @@ def plot_passes(rows: Sequence[Row], path: Path) -> None:
         axes.set_ylabel(label)
         axes.grid(visible=True, which="both", alpha=0.3)
         axes.legend()
-    figure.savefig(path, dpi=110)
+    made = io.BytesIO()
+    figure.savefig(made, format=kind, dpi=110)
+    return made.getvalue()

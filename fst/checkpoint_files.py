@@ -103,6 +103,10 @@ class Checkpoints:
             faults[path] = reason
         return None, faults
 
+    def newer_than(self, step: int) -> list[Path]:
+        """Those of later steps than ``step``, but not the best."""
+        return [p for p in self.found() if p != self.best and p > self.path(step)]
+
     def newest(self) -> Path | None:
         """The newest checkpoint, unread."""
         return next(iter(self.found()), None)
@@ -145,14 +149,14 @@ def step_of(path: Path) -> int:
     return int(read_checkpoint(path)["global_step"])
 
 
-def set_aside(path: Path) -> None:
-    """Rename a damaged checkpoint so that nothing takes it for a good one; gone already is fine."""
+def set_aside(path: Path, suffix: str = DAMAGED) -> None:
+    """Rename a checkpoint so that nothing goes on from it; gone already is fine."""
     try:
-        os.replace(path, path.with_name(path.name + DAMAGED))
+        os.replace(path, path.with_name(path.name + suffix))
     except FileNotFoundError:  # another process of this run has done it
         return
     except OSError as error:
-        raise FstError(f"{path} is damaged and cannot be renamed: {error.strerror}") from None
+        raise FstError(f"{path} cannot be renamed: {error.strerror}") from None
 
 
 def _verified(path: Path) -> bytes:

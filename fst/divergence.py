@@ -27,7 +27,8 @@ class StopOnDivergence(pl.Callback):
 
     On a CPU it looks at every step, elsewhere every ``every`` steps, as a look waits for the
     device; and always before a checkpoint. What is not finite is found before the optimizer steps
-    where it can be. ``action`` is ``stop``, an ``FstError`` with step, term and photos, or
+    where it can be. ``action`` is ``stop``, an ``FstError`` with step, term and photos (which are
+    known where every step is looked at), or
     ``rollback``: the net and the optimizer as of the last checkpoint, at half the learning rate,
     ``rollbacks`` times at most. The steps and the photos go on as they would.
     """
@@ -120,7 +121,7 @@ class StopOnDivergence(pl.Callback):
         metrics = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("train")}
         terms = [k.removeprefix("train/").removeprefix("train_") for k in not_finite(metrics)]
         on = _some([path for _, paths in self._photos for path in paths])
-        on = f", on the photos {on}" if on else ""
+        on = f", on the photos {on}" if on and self.every == 1 else ""
         if photos:
             return 0, f"the photos {_some(photos)} hold NaN or infinity"
         if terms:
@@ -134,13 +135,16 @@ class StopOnDivergence(pl.Callback):
 
     def _diverged(self, trainer: pl.Trainer, step: int, cause: str) -> None:
         sentence = f"{cause} at step {step}"
+        if self.every > 1:
+            sentence += f" or in the {self.every - 1} before it"
         if self._good is None or self.used >= self.rollbacks:
             newest = self.files.newest()
             tried = f" after {self.used} rollbacks" if self.action == "rollback" else ""
             good = f"; the last good state is in {newest}" if newest else ""
             raise FstError(
-                f"{sentence}{tried}{good}; lower optimizer.learning_rate, set "
-                "trainer.gradient_clip_val=1, or say on_divergence=rollback"
+                f"{sentence}{tried}{good}; on_divergence=rollback goes on from there at half the "
+                "learning rate; or begin anew, resume=false, with a lower one or with "
+                "trainer.gradient_clip_val=1"
             )
         self.used += 1
         good_step, net, state = self._good

@@ -208,6 +208,11 @@ def fit(
             raise SystemExit(0) from None  # Lightning would kill the first process for our code
         raise
     except RuntimeError as error:
+        if "loading state_dict" in str(error):
+            raise FstError(
+                f"{checkpoint} is of another net than these settings make; give those it was "
+                "trained with, or begin anew with resume=false"
+            ) from None
         if trainer.world_size == 1 or not any(word in str(error) for word in LOST_PROCESS):
             raise
         newest = run.checkpoints.newest()
@@ -220,7 +225,12 @@ def validate(trainer: pl.Trainer, module: pl.LightningModule, data: PhotoData) -
     trainer.fit_loop.epoch_loop._batches_that_stepped = (
         trainer.global_step
     )  # not so if none was left
-    trainer.validate(module, data, verbose=False)
+    try:
+        trainer.validate(module, data, verbose=False)
+    except SystemExit as leaving:  # Lightning's answer to Ctrl-C, whose exit code is 1
+        if isinstance(leaving.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 def checkpoint_size(module: pl.LightningModule) -> int:

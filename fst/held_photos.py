@@ -13,33 +13,57 @@ from torch.utils.data import Dataset
 from fst.data import PhotoBatch, PhotoFolder
 from fst.errors import FstError
 from fst.image import resize_shorter, to_array
+from fst.memory import available_memory
 from fst.photo_files import open_photo
 from fst.photo_store import PhotoStore
 from fst.small_photo import SmallPhoto
 
 HELD_SIZE = 1.25  # times a crop's: what fst prepare keeps, too
 AHEAD = 16  # batches
+PROBES = 16  # photos that tell how large all are
+SHARE_OF_ROOM = 0.7  # of the free memory: training needs some, too
 
 
 class HeldPhotos(Dataset[PhotoBatch]):
     """The photos of a folder, decoded once and held on a device, where crops of them are made.
 
     Item ``samples``, a list of sample numbers, is their batch on that device: the same photos,
-    crops and flips as the folder's, to a level of 255, which those are rounded to. Photos of more
-    than ``HELD_SIZE`` times the crop's size are held reduced to that. A photo that cannot be read
-    is known by now. As small kernels for few pixels keep a GPU waiting for the CPU, ``AHEAD``
-    batches are made at once, each of sample numbers ``stride`` further; of a stride of 0 one is.
-    Raises ``FstError`` if no photo can be read or the device has no room.
+    crops and flips as the folder's, to a level of 255, which those are rounded to; of prepared
+    photos they are not moved to even pixels. Photos of more than ``HELD_SIZE`` times the crop's
+    size are held reduced to that. A photo that cannot be read is known by now. As small kernels
+    for few pixels keep a GPU waiting for the CPU, ``AHEAD`` batches are made at once, each of
+    sample numbers ``stride`` further; of a stride of 0 one is. Raises ``FstError`` if no photo
+    can be read or the device has no room.
     """
 
     def __init__(self, folder: PhotoFolder, *, device: torch.device, stride: int) -> None:
         self.folder, self.device, self.stride = folder, device, stride
+        self._require_room()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             photos = list(pool.map(self._read, range(len(folder.paths))))
         if not any(photo is not None for photo in photos):
             raise FstError(f"none of the {len(photos)} photos can be read; check data.root")
         self.store = PhotoStore(photos=photos, device=device)
         self._made: dict[tuple[int, ...], PhotoBatch] = {}
+
+    def _require_room(self) -> None:
+        """Judge by a few photos whether all have room, before all are decoded."""
+        count = len(self.folder.paths)
+        few = range(0, count, -(-count // PROBES))
+        sizes = [photo.nbytes for photo in map(self._read, few) if photo is not None]
+        if not sizes:
+            return
+        needed = count * sum(sizes) / len(sizes)
+        on_cpu = self.device.type == "cpu"
+        rooms = [("this machine", available_memory(), 2 if on_cpu else 1)]  # as read, and as held
+        if self.device.type == "cuda":
+            rooms.append((str(self.device), torch.cuda.mem_get_info(self.device)[0], 1))
+        for place, free, copies in rooms:
+            if free is not None and copies * needed > SHARE_OF_ROOM * free:
+                raise FstError(
+                    f"{count} photos take about {copies * needed / 1e9:.1f} GB of the memory of "
+                    f"{place}, of which {free / 1e9:.1f} GB are free; use data.held=false"
+                )
 
     def __len__(self) -> int:
         return len(self.folder)

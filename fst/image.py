@@ -218,6 +218,14 @@ def save_picture(path: str | Path, picture: Picture, *, quality: int) -> None:
     write_whole(path, buffer.getvalue())
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there yet; else ``FstError``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FstError(f"{folder} cannot be made: {error.strerror or error}") from None
+
+
 def write_whole(path: Path, data: bytes, *, check: Callable[[Path], None] | None = None) -> None:
     """Write ``data`` to ``path`` whole or not at all, making its folder; else ``FstError``.
 

@@ -148,8 +148,9 @@ def load_loss_network(
         std = std or _floats(metadata.get("std"), path) or default_std
         if mean is None or std is None:
             raise FstError(
-                f"{path} does not say which mean and std its input has; give "
-                "loss_network.mean=[r,g,b] and loss_network.std=[r,g,b], in units of [0, 1]"
+                f"{path} does not say which mean and std its input has; give them as "
+                "loss_network.mean=[r,g,b] and loss_network.std=[r,g,b] (of a teacher, "
+                "teacher.mean and teacher.std), in units of [0, 1]"
             )
         padding_mode = padding_mode or metadata.get("padding_mode") or "zeros"
         source, description = path.name, path.name if file is not None else f"{name} (shipped)"
@@ -274,5 +275,6 @@ def _download(name: str, weights: str) -> Mapping[str, Tensor]:
         raise FstError(
             f"the {name} weights ({Path(entry.url).name}) could not be downloaded ({error}); run "
             f"`fst download {name}` on a machine with a network and bring the file to "
-            f"{_cached(entry)}, or give a local VGG-shaped network: loss_network.file=FILE"
+            f"{_cached(entry)}, or give a local VGG-shaped network: loss_network=file "
+            "loss_network.file=FILE"
         ) from None

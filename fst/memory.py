@@ -1,9 +1,11 @@
-"""Memory for work on a CPU: freed blocks stay with the process, ready for the next step."""
+"""Memory for work on a CPU: what is free, and freed blocks that stay for the next step."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 # of glibc's malloc.h
@@ -47,4 +49,18 @@ def _glibc(name: str) -> Any:
     try:
         return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError):
+        return None
+
+
+def available_memory() -> float | None:
+    """Bytes that can be taken without swapping; None where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError, AttributeError):
         return None

@@ -98,7 +98,9 @@ class PerceptualLoss(nn.Module):
 
     A network that stands for another has ``factors`` that give each term the other's mean size.
     Layers with a weight of 0 are not computed. The painting's Gram
-    matrices are computed once, here, from ``style_image`` (1, 3, H, W) in [0, 1].
+    matrices are computed once, here, from ``style_image`` (1, 3, H, W) in [0, 1]. Raises
+    ``FstError`` for a layer that the network has not, a painting too small for the layers, or
+    another ``content_distance``.
     """
 
     def __init__(
@@ -173,7 +175,8 @@ class PerceptualLoss(nn.Module):
         return other
 
     def compare(self, stylized: Tensor, target: Mapping[str, Tensor]) -> Losses:
-        """The terms of ``forward``, for who compares many pictures with one photo."""
+        """stylized (B, 3, H, W) in [0, 1], a ``content_target`` of B photos or of one -> the terms
+        of ``forward``, for who compares many pictures with one photo."""
         features = self.network(stylized, {**self.content_layers, **self.style_layers})
         zero = stylized.new_zeros((), dtype=torch.promote_types(stylized.dtype, torch.float32))
 

@@ -86,6 +86,14 @@ def open_photo(path: Path) -> Image.Image | SmallPhoto:
     return read_small_photo(path) if path.suffix == SUFFIX else to_picture(open_image(path)).rgb
 
 
+def file_size(path: Path) -> int:
+    """Bytes, or -1 of a file that is not there or may not be looked at."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
 def require_usable(photos: Sequence[Path], *, key: str = "data.root") -> None:
     """Raise ``FstError`` unless at least one photo decodes; gives up after a few seconds."""
     order = np.random.default_rng(0).permutation(len(photos))

@@ -73,7 +73,7 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
     photos (B, 3, H, W), RGB in [0, 1], at the size they will be stylized at; ``loss`` is relative,
     its own weights are not looked at. ``tv`` is the weight of total variation over the mean of
     that of the photos and of the painting, as one of fine strokes may show them. Deterministic.
-    Raises ``FstError`` for a strength outside 0 .. 1.
+    Raises ``FstError`` for a strength outside 0 .. 1, and where there is no style to win.
     """
     wanted = math.log(balance_at(strength))
     pixels = photos.shape[-2] * photos.shape[-1]

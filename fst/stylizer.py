@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from PIL import Image
 from fst.backends import is_out_of_memory, open_backend
 from fst.errors import FstError
 from fst.image import Picture, from_array, to_array, to_picture
-from fst.memory import give_back_freed_memory
+from fst.memory import available_memory, give_back_freed_memory
 from fst.style_file import find_style, net_width, read_card
 
 MIN_SIDE = 16  # pixels; of the net
@@ -25,7 +24,8 @@ class Stylizer:
     the net runs in half precision, on a CPU in single. ``backend`` is ``torch``, ``onnx`` or
     ``openvino``, the last two on the CPU only, or ``auto``: the fastest that is worth its start
     for ``pixels_to_come`` in all pictures together (see ``fst.backends.choose_backends``). ``say``
-    is told, in a sentence, what takes long or goes wrong on the way to it.
+    is told, in a sentence, what takes long or goes wrong on the way to it. Raises ``FstError`` for
+    a style that is unknown or damaged, a device that is not here, a backend that is not installed.
 
     >>> stylizer = Stylizer("great_wave")
     >>> stylizer(Image.open("photo.jpg")).save("wave.jpg")
@@ -48,7 +48,11 @@ class Stylizer:
         )
 
     def __call__(self, photo: Image.Image) -> Image.Image:
-        """A Pillow image of any mode -> RGB, or RGBA if it has transparency, of the same size."""
+        """A Pillow image of any mode -> RGB, or RGBA if it has transparency, of the same size.
+
+        RGBA fits into a ``.png``; for a ``.jpg`` say ``.convert("RGB")``. Raises ``FstError`` as
+        ``pixels`` does.
+        """
         picture = self.picture(to_picture(photo))
         if picture.alpha is not None:
             picture.rgb.putalpha(picture.alpha)
@@ -89,27 +93,13 @@ class Stylizer:
             return
         per_pixel = self.backend.bytes_per_pixel * net_width(self.card) / 32
         needed = per_pixel * batch * height * width
-        available = _available_memory()
+        available = available_memory()
         if available is not None and needed > available:
             give_back_freed_memory()  # of the pictures before
-            available = _available_memory()
+            available = available_memory()
         if available is not None and needed > available:
             fits = int(min(height, width) * (0.9 * available / needed) ** 0.5)
             raise FstError(
                 f"the photo of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "
                 f"and {available / 1e9:.1f} GB are free; use --size {fits}"
             )
-
-
-def _available_memory() -> float | None:
-    """Bytes that can be taken without swapping; None where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable"):
-                return float(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):
-        return None

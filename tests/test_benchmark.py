@@ -63,6 +63,27 @@ def test_unknown_parts_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -
     assert "--only everything is unknown; use some of step,loading" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--sizes", "512,x"], "'x' is no whole number of 1 or more"),
+        (["--repetitions", "0"], "'0' is no whole number of 1 or more"),
+        (["--device", "cpu", "--shapes", "512"], "'512' is not like 512x512,1920x1080"),
+        (["--plot", "plot.gif"], "must end in one of .png, .svg, .pdf"),
+        (["--json", "/dev/null/rows.jsonl"], "/dev/null cannot be"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_timed(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(["benchmark", "--only", "step", *words])
+    except SystemExit as leaving:  # argparse's
+        code = int(leaving.code or 0)
+    assert code == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_a_ratio_that_is_lost_fails_the_quick_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

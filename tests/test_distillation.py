@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save, save_file
 
 from fst.cli import main
 from fst.distillation import Distillation, disturb, loss_gradient
@@ -270,6 +270,9 @@ def test_fst_distill_makes_a_loss_network_that_trains_a_style(
     words += ["data.size=32", "data.batch_size=4", "data.workers=0", "trainer.accelerator=cpu"]
     words += ["trainer.max_steps=30", "trainer.val_check_interval=15"]
     words += ["trainer.log_every_n_steps=1"]
+    save_file(load_file(tiny_vgg), "bare.safetensors")  # without a word on its input
+    assert main(["distill", *words, "teacher.file=bare.safetensors"]) == 2
+    assert "does not say which mean and std its input has" in capsys.readouterr().err
     assert main(["distill", *words]) == 0
     out = capsys.readouterr().out
     assert "teacher        tiny_vgg.safetensors" in out

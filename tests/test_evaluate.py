@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from fst.cli import main
-from fst.commands.evaluate import at_size
+from fst.commands.evaluate import at_size, readable
+from fst.errors import FstError
 from fst.evaluation import confidence_interval, iterations_to_reach, terms_of
 from fst.loss_network_file import load_loss_network
 from fst.perceptual_loss import PerceptualLoss
@@ -26,6 +27,17 @@ def make_loss(tiny_vgg: Path) -> PerceptualLoss:
         tv_weight=0,
         relative=True,
     )
+
+
+def test_photos_that_cannot_be_read_are_left_out(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.jpg").write_text("no picture")
+    good = next(photos.iterdir())
+    assert readable([tmp_path / "bad.jpg", good]) == [good]
+    assert "left out       " in capsys.readouterr().out
+    with pytest.raises(FstError, match="none of the 1 photos can be read"):
+        readable([tmp_path / "bad.jpg"])
 
 
 def test_a_picture_from_the_curve_is_worth_its_own_iteration(tiny_vgg: Path) -> None:

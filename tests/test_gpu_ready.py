@@ -16,6 +16,7 @@ from torch import Tensor
 from fst.benchmark_device import RECIPES, Recipe, Steps
 from fst.cli import main
 from fst.data import PhotoFolder, collate
+from fst.errors import FstError
 from fst.held_photos import HeldPhotos
 from fst.kernel_classes import class_of, summed
 from fst.paths import configs_dir
@@ -131,6 +132,14 @@ def crops_of(photos: Path, size: int, device: str) -> tuple[Tensor, Tensor]:
     assert held.paths == loaded.paths
     assert [path for path, _ in held.skipped] == [path for path, _ in loaded.skipped]
     return held.photos.cpu(), loaded.photos
+
+
+def test_photos_that_cannot_be_held_are_refused_before_all_are_decoded(
+    noisy_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fst.held_photos.available_memory", lambda: 100e3)
+    with pytest.raises(FstError, match=r"7 photos take about 0\.0 GB .* use data.held=false"):
+        crops_of(noisy_photos, 64, "cpu")
 
 
 @pytest.mark.parametrize("size", [57, 64, 100])

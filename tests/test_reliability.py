@@ -4,6 +4,7 @@ import importlib.util
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -138,6 +139,46 @@ def test_the_best_checkpoint_can_be_gone_on_from(train: Train) -> None:
     assert train("resume=best.ckpt") == 0
     assert read_card("runs/swirl/swirl.safetensors").sha256 == whole
     assert train("resume=no.ckpt") == 2
+
+
+def test_going_back_to_an_earlier_checkpoint_sets_the_later_ones_aside(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train() == 0
+    whole = read_card("runs/swirl/swirl.safetensors").sha256
+    assert train(f"resume={RUN.checkpoints.path(3)}") == 0
+    assert "step_00000006.ckpt is of a later step and is set aside" in capsys.readouterr().out
+    assert read_card("runs/swirl/swirl.safetensors").sha256 == whole
+    names = {path.name for path in RUN.checkpoints.folder.iterdir()}
+    assert {"step_00000006.ckpt.superseded", "step_00000006.ckpt"} <= names
+
+
+def test_a_checkpoint_of_a_run_with_other_settings_is_refused(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train() == 0
+    resume = f"resume={RUN.checkpoints.path(6)}"
+    assert train("run_dir=runs/other", "optimizer.learning_rate=1e-4", resume) == 2
+    assert "runs/swirl holds a run with other settings: optimizer" in capsys.readouterr().err
+    shutil.copy(RUN.checkpoints.path(3), "alone.ckpt")
+    assert train("run_dir=runs/other", "net.width=6", "resume=alone.ckpt") == 2
+    assert "alone.ckpt is of another net than these settings make" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_the_last_validation_is_one(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = FastStyleTransfer.validation_step
+
+    def interrupted(self: FastStyleTransfer, batch: PhotoBatch, batch_idx: int) -> None:
+        if self.trainer.validating:
+            signal.raise_signal(signal.SIGINT)
+        step(self, batch, batch_idx)
+
+    monkeypatch.setattr(FastStyleTransfer, "validation_step", interrupted)
+    assert train() == 130
+    monkeypatch.setattr(FastStyleTransfer, "validation_step", step)
+    assert train() == 0
 
 
 @contextmanager

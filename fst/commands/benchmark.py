@@ -17,11 +17,13 @@ from pathlib import Path
 
 from fst.benchmark_report import HEADER, line_of
 from fst.errors import FstError
-from fst.image import write_whole
+from fst.image import make_folder, write_whole
 from fst.timing import Row
 
 PARTS = ("step", "loading", "pass", "folder", "start")
 DEVICE_PARTS = ("machine", "count", "step", "profile", "pass", "folder")
+PHOTO_PARTS = {"loading", "folder", "start"}  # that need photos
+PLOTS = (".png", ".svg", ".pdf")
 SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 # What --quick insists on, of the fastest calls: far below what was measured, so that only a gross
 # loss is one.
@@ -41,7 +43,12 @@ def main(argv: list[str] | None = None) -> int:
     unknown = [part for part in parts if part not in known]
     if unknown:
         raise FstError(f"--only {unknown[0]} is unknown; use some of {','.join(known)}")
-    photos = find_photos(options.photos)
+    photos = find_photos(options.photos) if PHOTO_PARTS & {*parts} else []
+    for file in (options.json, options.markdown, options.plot):
+        if file is not None:  # known before all is measured
+            make_folder(file.parent)
+    if options.plot is not None and options.plot.suffix not in PLOTS:
+        raise FstError(f"--plot {options.plot} must end in one of {', '.join(PLOTS)}")
     if options.device is not None:
         from fst.benchmark_gpu import benchmark_gpu
 
@@ -79,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.plot is not None:
         from fst.benchmark_report import plot_passes
 
-        plot_passes(rows, options.plot)
+        write_whole(options.plot, plot_passes(rows, options.plot.suffix[1:]))
     if not options.quick:
         return 0
     ratios = {(row.part, row.name): row.best_ratio for row in rows}
@@ -122,7 +129,7 @@ def _parts(
         "pass",
         lambda: use.benchmark_pass(
             machine=found,  # type: ignore[arg-type]
-            sizes=[256] if quick else [int(size) for size in options.sizes.split(",")],
+            sizes=[256] if quick else options.sizes,
             width=options.width,
             warm_up=1 if quick else 2,
             repetitions=few,
@@ -152,6 +159,26 @@ def find_photos(folder: Path | None) -> list[Path]:
     return [sample_photo(name) for name in SAMPLES]
 
 
+def number(word: str) -> int:
+    """A whole number of 1 or more, of an option."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"'{word}' is no whole number of 1 or more")
+    return int(word)
+
+
+def numbers(words: str) -> list[int]:
+    """Several of them: ``512,1024``."""
+    return [number(word) for word in words.split(",")]
+
+
+def widths_and_heights(words: str) -> list[tuple[int, int]]:
+    """Widths and heights in pixels: ``512x512,1920x1080``."""
+    shapes = [tuple(map(number, word.split("x"))) for word in words.split(",")]
+    if any(len(shape) != 2 for shape in shapes):
+        raise argparse.ArgumentTypeError(f"'{words}' is not like 512x512,1920x1080")
+    return [(width, height) for width, height in shapes]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fst benchmark",
@@ -161,21 +188,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="PARTS", help=f"some of {','.join(PARTS)}")
     gpu = parser.add_argument_group(f"for a GPU; the parts are then {','.join(DEVICE_PARTS)}")
     gpu.add_argument("--device", help="cuda, cuda:1, or cpu to try these parts")
-    gpu.add_argument("--batches", default="4,16,64", help="of a training step")
-    gpu.add_argument("--calls", type=int, default=20, help="steps that are timed as one")
-    gpu.add_argument("--shapes", default="512x512,1920x1080,3840x2160", help="of single passes")
-    gpu.add_argument("--photos-at-once", default="1,8", help="of single passes")
-    gpu.add_argument("--count", type=int, default=100, help="of photos in the folder")
+    gpu.add_argument("--batches", type=numbers, default="4,16,64", help="of a training step")
+    gpu.add_argument("--calls", type=number, default=20, help="steps that are timed as one")
+    shapes = "512x512,1920x1080,3840x2160"
+    gpu.add_argument("--shapes", type=widths_and_heights, default=shapes, help="of single passes")
+    gpu.add_argument("--photos-at-once", type=numbers, default="1,8", help="of single passes")
+    gpu.add_argument("--count", type=number, default=100, help="of photos in the folder")
     gpu.add_argument("--eager", action="store_true", help="leave out all that must be compiled")
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="default: scikit-image's four"
     )
     parser.add_argument("--style", default="great_wave", help="of the folder and the start")
-    parser.add_argument("--size", type=int, default=256, help="of a training step")
-    parser.add_argument("--batch", type=int, default=4, help="of a training step")
-    parser.add_argument("--width", type=int, default=32, help="of the net in a single pass")
-    parser.add_argument("--sizes", default="256,512,1024", help="of single passes")
-    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--size", type=number, default=256, help="of a training step")
+    parser.add_argument("--batch", type=number, default=4, help="of a training step")
+    parser.add_argument("--width", type=number, default=32, help="of the net in a single pass")
+    parser.add_argument("--sizes", type=numbers, default="256,512,1024", help="of single passes")
+    parser.add_argument("--repetitions", type=number, default=7)
     parser.add_argument("--json", type=Path, metavar="FILE", help="one line a row")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
     parser.add_argument(

@@ -94,8 +94,14 @@ def build_teacher(config: DictConfig) -> tuple[Teacher, str]:
     for part in (config.teacher, config.teacher2):
         if not part.layers:
             continue
+        own = part.file is not None
         network = load_loss_network(
-            name=part.get("name") or "file", weights=part.get("weights"), file=part.file
+            name="file" if own else part.name,
+            weights=None if own else part.weights,
+            file=part.file,
+            mean=part.mean,
+            std=part.std,
+            padding_mode=part.padding_mode,
         )
         heads = _read_heads(part.get("heads"), part.layers)
         parts.append(TeacherPart(network, plain(part.layers), heads, float(part.scale)))

@@ -1,6 +1,6 @@
 """fst evaluate 'styles=[a,b]' data.root=PHOTOS: what one pass is worth, in L-BFGS iterations.
 
-fst evaluate 'styles=[great_wave]' data.root=held_out/ style.root=paintings/
+fst evaluate 'styles=[starry_night]' data.root=held_out/ style.root=paintings/
 fst evaluate 'styles=[runs/a/a.safetensors]' data.root=held_out/ 'sizes=[256,512]' photos=4
 """
 
@@ -25,7 +25,7 @@ from fst.errors import FstError
 from fst.evaluation import STARTS, Curve, PhotoResult, iterations_to_reach, terms_of
 from fst.evaluation_report import in_words, store, summary
 from fst.experiment import build_network
-from fst.image import read_picture, to_image, to_tensor, write_whole
+from fst.image import make_folder, read_picture, to_image, to_tensor, write_whole
 from fst.loss_network import LossNetwork
 from fst.loss_network_file import load_loss_network
 from fst.painting import Painting, load_painting
@@ -67,9 +67,9 @@ def evaluate(config: DictConfig) -> list[dict[str, Any]]:
         )
     every = list_photos(config.data.root)
     count = min(config.photos, len(every))
-    photos = [every[k * len(every) // count] for k in range(count)]
+    photos = readable([every[k * len(every) // count] for k in range(count)])
     folder = unused(Path(config.run_dir).expanduser())
-    folder.mkdir(parents=True)
+    make_folder(folder)
     say(f"machine        {machine()}")
     say(f"photos         {len(photos)} of {config.data.root}")
     names = [path.stem for path in paths]
@@ -101,6 +101,21 @@ def evaluate(config: DictConfig) -> list[dict[str, Any]]:
             update_card(path, measured)
     say(f"figures        {folder / 'evaluation.json'}, curves, plots and sheets beside it")
     return rows
+
+
+def readable(photos: list[Path]) -> list[Path]:
+    """Those that can be read; the others are named. ``FstError`` if none can."""
+    good = []
+    for photo in photos:
+        try:
+            read_picture(photo)
+        except FstError as error:
+            say(f"left out       {error}")
+        else:
+            good.append(photo)
+    if not good:
+        raise FstError(f"none of the {len(photos)} photos can be read; give another data.root")
+    return good
 
 
 def as_list(value: Any) -> list[Any]:

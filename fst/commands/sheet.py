@@ -18,7 +18,12 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.count < 1 or options.size < 64:
         raise FstError("--count must be 1 or more, --size 64 or more")
-    from fst.image import Picture, read_picture, save_picture  # torch is paid for from here on
+    from fst.image import (
+        Picture,
+        make_folder,
+        read_picture,
+        save_picture,
+    )
     from fst.photo_files import training_and_held_out
     from fst.sweep import find_runs, grid_of, pictures, rank, varying
 
@@ -35,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = rank(runs, [artifacts for _, artifacts in made])
     out = Path(re.sub(r"\.(jpg|csv)$", "", options.output)).expanduser()
     picture, listing = (out.with_name(f"{out.name}{end}") for end in (".jpg", ".csv"))
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     sheet = grid_of(runs, [shown for shown, _ in made], photos)
     save_picture(picture, Picture(rgb=sheet), quality=92)
     with open(listing, "w", newline="") as file:

@@ -37,6 +37,7 @@ from fst.experiment import (
     validate,
 )
 from fst.lightning_module import FastStyleTransfer
+from fst.photo_files import file_size
 from fst.run_folder import RunFolder, fingerprint, machine, open_run
 from fst.settings import check_settings, plain, run_hydra
 from fst.style_file import save_style, shipped_styles, trained_styles
@@ -70,7 +71,7 @@ def train(config: DictConfig) -> Path:
     inputs = {
         "painting": fingerprint(painting.image.numpy().tobytes()),
         "photos": fingerprint(
-            *(f"{p.name} {p.stat().st_size}" for p in [*data.train_paths, *data.val_paths])
+            *(f"{p.name} {file_size(p)}" for p in [*data.train_paths, *data.val_paths])
         ),
         "loss network": network.fingerprint(),
     }
