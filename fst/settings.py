@@ -127,6 +127,11 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
             print(f"fst {name}: {sentence}", file=sys.stderr, flush=True)
             raise FstError(sentence) from None
 
+    for argument in arguments:
+        group, _, value = argument.partition("=")
+        if value in ("null", "") and (configs_dir() / group).is_dir():
+            names = sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
+            raise FstError(f"{argument} is unknown; use one of {', '.join(names)}")
     launcher = next((a for a in arguments if a.startswith("hydra/launcher=submitit")), None)
     if launcher and find_spec("submitit") is None:
         raise FstError(f"{launcher} needs a package: pip install 'fst[slurm]'")

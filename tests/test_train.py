@@ -333,6 +333,7 @@ def test_accumulation_clipping_and_bf16_are_one_flag_each(train: Train) -> None:
 
 
 BAD_REQUESTS = {
+    "no logger": (["logger=null"], "logger=null is unknown; use one of csv, tensorboard"),
     "unknown style": (["style=nope"], "style=nope is unknown; use one of composition_vii"),
     "unknown key": (["data.rooot=x"], "data.rooot is no setting; did you mean root?"),
     "grammar": (["seed=[1"], "seed=[1"),
