@@ -8,6 +8,7 @@
 # environment:
 #   FST_REPORT_NETWORK   words for the loss network: "loss_network=file loss_network.file=FILE ..."
 #   FST_REPORT_TEACHER   a VGG in torchvision's keys, which distill needs
+#   FST_REPORT_DISTILL   more words for distill: "~teacher.layers.relu4_3 teacher2.file=FILE ..."
 #   FST_REPORT_HELD_OUT  photos for the gallery's evaluation; PHOTOS if not given
 #   FST_REPORT_STEPS     of the gallery; "2000 10000"
 #   FST_REPORT_EVALUATION  words for its `fst evaluate`; "photos=8 sizes=[256] limit=300"
@@ -16,7 +17,7 @@
 #   STYLES               of the gallery; all with a painting
 #   FST_REPORT_SIZE=tiny tries every part on a CPU, in minutes; its figures mean nothing
 set -eu
-[ $# -ge 3 ] || { sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,20s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 photos=$1 paintings=$2 out=$3
 shift 3
 for folder in "$photos" "$paintings"; do
