@@ -148,7 +148,7 @@ class TestBadInputGetsOneSentence:
 
     def test_no_mean_anywhere(self, tmp_path: Path) -> None:
         torch.save(vgg_state([[2]]), tmp_path / "n.pth")
-        self.expect(tmp_path / "n.pth", r"give loss_network\.mean")
+        self.expect(tmp_path / "n.pth", r"give them as loss_network\.mean")
 
     def test_a_layer_beyond_its_depth(self, tiny_vgg: Path) -> None:
         with pytest.raises(FstError, match=r"'relu5_1' is not in .*tiny_vgg.* \.\. relu4_3"):
