@@ -22,23 +22,17 @@ from pathlib import Path
 
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_run import TINY_RUN, list_photos
 
 from fst.checkpoint_files import read_checkpoint
-from fst.paths import sample_photo
 from fst.run_folder import RunFolder, machine
 
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.png", "cell.png")
 WORDS = [
-    *(
-        "experiment=laptop",
-        "style=woodcut",
-        "loss=relative",
-        "net.width=4",
-        "net.residual_blocks=1",
-    ),
-    *("style.size=64", "data.root=photos.txt", "data.val_root=held_out.txt", "data.size=32"),
+    *TINY_RUN,
+    "style=woodcut",
     *("data.workers=0", "checkpoint_every=5", "trainer.val_check_interval=5", "previews.photos=0"),
-    *("trainer.log_every_n_steps=1", "trainer.accelerator=cpu", "optimizer.schedule=constant"),
+    *("trainer.log_every_n_steps=1", "optimizer.schedule=constant"),
 ]
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
 LIMITS = {"64-true": 1e-6, "32-true": 1e-5}
@@ -91,7 +85,7 @@ def compare(folder: Path, launcher: str, precision: str, steps: int) -> bool:
     words = [f"trainer.precision={precision}", f"trainer.max_steps={steps}"]
     if not (place / "one").exists():
         place.mkdir()
-        prepare(place)
+        list_photos(place, PHOTOS)
         train(place, "one", *words)
     train(place, launcher, *words)
     one, two = (
@@ -133,7 +127,7 @@ def kill_one(folder: Path, launcher: str) -> bool:
     """Kill the second process: the first must end with a message, and the run must go on."""
     place = folder / f"killed_{launcher}"
     place.mkdir()
-    prepare(place)
+    list_photos(place, PHOTOS)
     words = ["trainer.max_steps=4000", "trainer.precision=64-true"]
     log = place / "log.txt"
     with log.open("w") as out:
@@ -184,12 +178,6 @@ def second_process(first: int) -> int:
 def verdict(held: bool) -> str:
     """A word for it."""
     return "held" if held else "DID NOT HOLD"
-
-
-def prepare(folder: Path) -> None:
-    """The two lists of photos."""
-    (folder / "photos.txt").write_text("".join(f"{sample_photo(name)}\n" for name in PHOTOS))
-    (folder / "held_out.txt").write_text(f"{sample_photo('retina.jpg')}\n")
 
 
 def main() -> int:

@@ -17,21 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tiny_run import TINY_RUN, list_photos
+
 from fst.checkpoint_files import fault
-from fst.paths import sample_photo
 from fst.run_folder import RunFolder, machine
 
 WORDS = [
-    *(
-        "experiment=laptop",
-        "style=woodcut",
-        "loss=relative",
-        "net.width=4",
-        "net.residual_blocks=1",
-    ),
-    *("style.size=64", "data.root=photos.txt", "data.val_root=held_out.txt", "data.size=32"),
+    *TINY_RUN,
+    "style=woodcut",
     *("data.batch_size=2", "trainer.val_check_interval=1000", "checkpoint_every=10"),
-    *("trainer.accelerator=cpu", "previews.photos=0", "data.workers=2"),
+    *("previews.photos=0", "data.workers=2"),
 ]
 
 
@@ -149,8 +144,7 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "photos.txt").write_text(f"{sample_photo('coffee.png')}\n")
-        (folder / "held_out.txt").write_text(f"{sample_photo('retina.jpg')}\n")
+        list_photos(folder, ["coffee.png"])
         held = [f(folder, folder) for f in (too_small, fills_up, turns_read_only, full_tmpdir)]
     print(f"{sum(held)} of {len(held)} held ({machine()})")
     return 0 if all(held) else 1

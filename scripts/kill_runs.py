@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from safetensors.torch import save
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_run import TINY_RUN, list_photos
 
 import fst.checkpoint_files
 import fst.commands.train
@@ -33,7 +34,6 @@ import fst.image
 from fst.callbacks import Previews
 from fst.checkpoint_files import read_checkpoint
 from fst.lightning_module import FastStyleTransfer
-from fst.paths import sample_photo
 from fst.run_folder import RunFolder, machine
 from fst.style_file import read_card, tensors_sha256
 
@@ -42,17 +42,11 @@ UNEQUAL = ("images_per_s", "data_wait_share", "epoch")
 STEPS, SAVE_EVERY, VALIDATE_EVERY = 12, 3, 4
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.png")
 WORDS = [
-    *(
-        "experiment=laptop",
-        "style=woodcut",
-        "loss=relative",
-        "net.width=4",
-        "net.residual_blocks=1",
-    ),
-    *("style.size=64", "data.root=photos.txt", "data.val_root=held_out.txt", "data.size=32"),
+    *TINY_RUN,
+    "style=woodcut",
     *("data.batch_size=2", f"trainer.max_steps={STEPS}", f"checkpoint_every={SAVE_EVERY}"),
     *(f"trainer.val_check_interval={VALIDATE_EVERY}", "trainer.log_every_n_steps=1"),
-    *("trainer.accelerator=cpu", "previews.photos=1", "previews.size=32"),
+    *("previews.photos=1", "previews.size=32"),
     f"previews.every={VALIDATE_EVERY}",
 ]
 EPOCH_EDGES = [step for step in range(1, STEPS) if (2 * step) % len(PHOTOS) < 2]
@@ -250,16 +244,9 @@ def faults(found: Outcome, wanted: Outcome) -> list[str]:
     return wrong
 
 
-def prepare(folder: Path) -> None:
-    """An empty folder with the two lists of photos."""
-    folder.mkdir(parents=True)
-    (folder / "photos.txt").write_text("".join(f"{sample_photo(name)}\n" for name in PHOTOS))
-    (folder / "held_out.txt").write_text(f"{sample_photo('retina.jpg')}\n")
-
-
 def attempt(trial: Trial, folder: Path, wanted: Outcome) -> list[str]:
     """Stop one run, go on, and compare; what did not hold."""
-    prepare(folder)
+    list_photos(folder, PHOTOS)
     code = run(folder, trial.workers[0], trial)
     wrong = []
     moment = folder / "moment"
@@ -300,7 +287,7 @@ def main() -> int:
     trials = trials[: options.only]
     with tempfile.TemporaryDirectory() as temporary:
         top = options.folder or Path(temporary)
-        prepare(top / "alone")
+        list_photos(top / "alone", PHOTOS)
         started = time.monotonic()
         if run(top / "alone", 0):
             print((top / "alone" / "log.txt").read_text(), file=sys.stderr)

@@ -25,9 +25,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import save
+from tiny_run import TINY_RUN, list_photos
 
 from fst.checkpoint_files import read_checkpoint
-from fst.paths import sample_photo
 from fst.run_folder import RunFolder, machine
 from fst.style_file import tensors_sha256
 
@@ -37,15 +37,14 @@ PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.pn
 STYLES = ("woodcut", "dots", "stained_glass")
 STEPS = 400
 WORDS = [
-    *("experiment=laptop", "loss=relative", "net.width=4", "net.residual_blocks=1"),
-    *("style.size=64", "data.root=photos.txt", "data.val_root=held_out.txt", "data.size=32"),
+    *TINY_RUN,
     *(
         "data.workers=1",
         "data.batch_size=2",
         f"trainer.max_steps={STEPS}",
         "checkpoint_every=50",
     ),
-    *("trainer.val_check_interval=100", "trainer.accelerator=cpu", "previews.photos=0"),
+    *("trainer.val_check_interval=100", "previews.photos=0"),
 ]
 TWO = ("data.batch_size=1", "trainer.devices=2", "trainer.strategy=ddp")
 CLUSTER = [
@@ -283,9 +282,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         top = (options.folder or Path(temporary)).resolve()
         folder = top / "work"
-        folder.mkdir(parents=True)
-        (folder / "photos.txt").write_text("".join(f"{sample_photo(n)}\n" for n in PHOTOS))
-        (folder / "held_out.txt").write_text(f"{sample_photo('retina.jpg')}\n")
+        list_photos(folder, PHOTOS)
         with cluster(top / "slurm") as environment:
             version = output(["scontrol", "--version"], environment).strip()
             results = {}

@@ -65,6 +65,7 @@ def test_two_processes_are_one_however_started_and_end_together() -> None:
 
 
 def load_script(name: str) -> ModuleType:
+    sys.path.append(str(ROOT / "scripts"))  # for what scripts share
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
