@@ -24,7 +24,7 @@ from fst.image import write_whole
 
 MARK = b"fst-sha256:"
 TRAILER_BYTES = len(MARK) + hashlib.sha256().digest_size  # torch.load does not mind them
-DAMAGED = ".damaged"
+DAMAGED, SUPERSEDED = ".damaged", ".superseded"  # end the names of those that are set aside
 MARGIN_BYTES = 2 * 1024**2  # for curves, previews, the style file
 
 
@@ -103,9 +103,15 @@ class Checkpoints:
             faults[path] = reason
         return None, faults
 
-    def newer_than(self, step: int) -> list[Path]:
-        """Those of later steps than ``step``, but not the best."""
-        return [p for p in self.found() if p != self.best and p > self.path(step)]
+    def go_back_to(self, step: int) -> list[Path]:
+        """Rename those of later steps than ``step``, but not the best; the names they had.
+
+        For who holds the run's lock: a run under way goes on from the newest.
+        """
+        later = [p for p in self.found() if p != self.best and p > self.path(step)]
+        for path in later:
+            set_aside(path, SUPERSEDED)
+        return later
 
     def newest(self) -> Path | None:
         """The newest checkpoint, unread."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from fst.callbacks import Previews, Progress, SkippedPhotos
 from fst.checkpoint_files import step_of
 from fst.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
+from fst.console import say
 from fst.data import PhotoData, collate
 from fst.data_wait import DataWait
 from fst.divergence import StopOnDivergence
@@ -199,6 +200,8 @@ def fit(
         # for Gram matrices: TF32 has all bits of the half-precision features they are products of
         torch.set_float32_matmul_precision("high")
     if trainer.is_global_zero:
+        for later in run.checkpoints.go_back_to(step_of(checkpoint)) if checkpoint else []:
+            say(f"checkpoint     {later.name} is of a later step and is set aside")
         run.checkpoints.require_room(checkpoint_size(module), keep)
     try:
         with STOP.noting():

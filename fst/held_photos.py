@@ -15,13 +15,12 @@ from fst.errors import FstError
 from fst.image import resize_shorter, to_array
 from fst.memory import available_memory
 from fst.photo_files import open_photo
-from fst.photo_store import PhotoStore
+from fst.photo_store import SHARE_OF_ROOM, PhotoStore
 from fst.small_photo import SmallPhoto
 
 HELD_SIZE = 1.25  # times a crop's: what fst prepare keeps, too
 AHEAD = 16  # batches
 PROBES = 16  # photos that tell how large all are
-SHARE_OF_ROOM = 0.7  # of the free memory: training needs some, too
 
 
 class HeldPhotos(Dataset[PhotoBatch]):

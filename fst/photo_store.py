@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fst.errors import FstError
+
+SHARE_OF_ROOM = 0.7  # of the free memory: training needs some, too
 MARGIN = 4  # pixels of a window beyond the longest crop: what the filter looks at besides
 
 
@@ -27,7 +30,10 @@ class Draw(NamedTuple):
 
 
 class PhotoStore:
-    """Photos (3, H, W) uint8, end to end in one tensor on ``device``; None has no pixels."""
+    """Photos (3, H, W) uint8, end to end in one tensor on ``device``; None has no pixels.
+
+    Raises ``FstError`` if they do not fit.
+    """
 
     def __init__(self, *, photos: Sequence[np.ndarray | None], device: torch.device) -> None:
         self.device = device
@@ -35,6 +41,12 @@ class PhotoStore:
         self.shapes = np.array(shapes, dtype=np.int64)  # height, width
         ends = np.cumsum(3 * self.shapes.prod(1))
         self.starts = ends - 3 * self.shapes.prod(1)
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        if free is not None and ends[-1] > SHARE_OF_ROOM * free:
+            raise FstError(
+                f"{len(photos)} photos take {ends[-1] / 1e9:.1f} GB on {device}, of which "
+                f"{free / 1e9:.1f} GB are free; use data.held=false"
+            )
         self.pixels = torch.empty(int(ends[-1]), dtype=torch.uint8, device=device)
         for photo, start in zip(photos, self.starts, strict=True):
             if photo is not None:

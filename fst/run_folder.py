@@ -22,7 +22,7 @@ import torch
 import yaml
 
 import fst
-from fst.checkpoint_files import Checkpoints, fault, set_aside, step_of
+from fst.checkpoint_files import Checkpoints, fault, set_aside
 from fst.console import say
 from fst.errors import FstError
 from fst.image import write_whole
@@ -44,7 +44,6 @@ HARMLESS = (
     "trainer.limit_val_batches",
     "trainer.enable_progress_bar",
 )
-SUPERSEDED = ".superseded"  # ends the name of a checkpoint that a run was taken back before
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow", "numpy")
 
 
@@ -134,8 +133,7 @@ def open_run(
     ``resume`` is ``auto`` (go on if the settings match, refuse if they differ), ``false`` (a new
     numbered sibling if the folder is in use), or the path of a checkpoint. ``auto`` passes over
     damaged checkpoints, naming them and the one it takes; a path to a damaged one is refused, as is
-    one of a run with other settings. Going back to an earlier one of the same run sets its later
-    ones aside, renamed. Raises ``FstError`` saying what is wrong or differs.
+    one of a run with other settings. Raises ``FstError`` saying what is wrong or differs.
     """
     run = RunFolder(path)
     resume = resume.lower() if resume.lower() in ("auto", "false") else resume
@@ -156,9 +154,6 @@ def open_run(
         of = RunFolder(chosen.resolve().parent.parent)
         if of.path != run.path.resolve() and of.config_file.exists():
             _require_same(of, config, inputs)
-        for later in run.checkpoints.newer_than(step_of(chosen)):
-            say(f"checkpoint     {later.name} is of a later step and is set aside")
-            set_aside(later, SUPERSEDED)
         return run, chosen
     newest, faults = run.checkpoints.newest_whole()
     if faults and newest is None:

@@ -147,6 +147,9 @@ def test_going_back_to_an_earlier_checkpoint_sets_the_later_ones_aside(
 ) -> None:
     assert train() == 0
     whole = read_card("runs/swirl/swirl.safetensors").sha256
+    with RUN.locked():  # of a run under way nothing is taken
+        assert train(f"resume={RUN.checkpoints.path(3)}") == 2
+    assert RUN.checkpoints.path(6).exists()
     assert train(f"resume={RUN.checkpoints.path(3)}") == 0
     assert "step_00000006.ckpt is of a later step and is set aside" in capsys.readouterr().out
     assert read_card("runs/swirl/swirl.safetensors").sha256 == whole
