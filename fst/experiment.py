@@ -33,7 +33,8 @@ from fst.run_folder import RunFolder, machine
 from fst.settings import TERMS, plain
 from fst.signals import STOP
 from fst.strength import PROBES, calibrate
-from fst.style_file import Card
+from fst.style_file import Card, find_style, load_style
+from fst.transformer_net import TransformerNet
 
 CHECKPOINT_EXTRA = 100_000  # bytes of a checkpoint besides its tensors
 # by these words torch says that it waits for a process that is gone
@@ -101,6 +102,26 @@ def build_loss(
     factors = [weights[key] * (1 if loss.relative else authors[key]) for key in TERMS]
     content, style, tv = (value * factor for value, factor in zip(base, factors, strict=True))
     return loss.reweighted(content=content, style=style, tv=tv)
+
+
+def build_net(config: DictConfig) -> tuple[TransformerNet, Card | None]:
+    """The configured net and, if it begins with the weights of another style, that one's card.
+
+    Photos that another painting's net was trained on have taught it to see: warm started, it needs
+    fewer steps than from random weights. Raises ``FstError`` for a style of another architecture.
+    """
+    net = TransformerNet(**config.net)
+    if config.warm_start is None:
+        return net, None
+    start, card = load_style(find_style(config.warm_start))
+    for key, value in net.arguments.items():
+        if start.arguments[key] != value:
+            raise FstError(
+                f"warm_start={config.warm_start} has net.{key}={start.arguments[key]}, these "
+                f"settings {value}; give net.{key}={start.arguments[key]} or another warm_start"
+            )
+    net.load_state_dict(start.state_dict())
+    return net, card
 
 
 def calibration_photos(data: PhotoData) -> Tensor:
@@ -252,9 +273,16 @@ def _started_by_lightning(trainer: pl.Trainer) -> bool:
 
 
 def build_card(
-    config: DictConfig, trainer: pl.Trainer, loss: PerceptualLoss, data: PhotoData
+    config: DictConfig,
+    trainer: pl.Trainer,
+    loss: PerceptualLoss,
+    data: PhotoData,
+    start: Card | None,
 ) -> Card:
-    """The card of a finished run, with the held-out losses of the last validation."""
+    """The card of a finished run, with the held-out losses of the last validation.
+
+    ``start`` is the card of the style whose net it began with, if any.
+    """
     elapsed = [c.elapsed_s() for c in trainer.callbacks if isinstance(c, Progress)]  # type: ignore[attr-defined]
     return Card(
         name=config.style.name,
@@ -271,6 +299,7 @@ def build_card(
         },
         training={
             "steps": trainer.global_step,
+            "warm_start": start and {"name": start.name, "sha256": start.sha256},
             "batch_size": config.data.batch_size
             * trainer.world_size
             * trainer.accumulate_grad_batches,

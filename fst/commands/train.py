@@ -27,6 +27,7 @@ from fst.experiment import (
     build_card,
     build_data,
     build_loss,
+    build_net,
     build_network,
     build_painting,
     build_previews,
@@ -41,7 +42,6 @@ from fst.photo_files import file_size
 from fst.run_folder import RunFolder, fingerprint, machine, open_run
 from fst.settings import check_settings, plain, run_hydra
 from fst.style_file import save_style, shipped_styles, trained_styles
-from fst.transformer_net import TransformerNet
 
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
 
@@ -68,12 +68,15 @@ def train(config: DictConfig) -> Path:
     config.style.name = name = config.style.name or painting.name
     data = build_data(config)
     network = build_network(config)
+    pl.seed_everything(config.seed, verbose=False)
+    net, start = build_net(config)
     inputs = {
         "painting": fingerprint(painting.image.numpy().tobytes()),
         "photos": fingerprint(
             *(f"{p.name} {file_size(p)}" for p in [*data.train_paths, *data.val_paths])
         ),
         "loss network": network.fingerprint(),
+        **({"warm start": start.sha256} if start else {}),
     }
     run, checkpoint, settings = _open_run(config, inputs)
     path = run.style_file(name)
@@ -89,8 +92,6 @@ def train(config: DictConfig) -> Path:
     if config.loss.calibrated and known is None:
         say("               solving for the weights of the loss")
     loss = build_loss(config, painting, network, lambda: calibration_photos(data), known)
-    pl.seed_everything(config.seed, verbose=False)
-    net = TransformerNet(**config.net)
     compiled = {"compile": config.compile, "compile_mode": config.compile_mode}
     module = FastStyleTransfer(net=net, loss=loss, **compiled, **config.optimizer)
     if config.loss.calibrated:
@@ -98,6 +99,8 @@ def train(config: DictConfig) -> Path:
             f"strength       {config.style.strength}: style {loss.style_weight:.3g}, total "
             f"variation {loss.tv_weight:.3g} beside content {loss.content_weight:.3g}"
         )
+    if start:
+        say(f"warm start     from the net of {start.name}, {start.training.get('steps')} steps")
     say(f"run folder     {run.path}" + (f" (going on from step {done})" if checkpoint else ""))
     previews = build_previews(config, run, data, painting)
     trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
@@ -110,7 +113,7 @@ def train(config: DictConfig) -> Path:
             previews.show(trainer, module)  # curves were taken to end before this step
         validate(trainer, module, data)
         if trainer.is_global_zero:
-            card = build_card(config, trainer, loss, data)
+            card = build_card(config, trainer, loss, data, start)
             save_style(path, net, card, half=config.half)
             log_hyperparameters(trainer, config, card)
             _say_end(run, path, name)
