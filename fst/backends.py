@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from fst.devices import check_device_name, choose_device, stays_on_cpu
-from fst.errors import FstError
+from fst.errors import FstError, pip_install
 from fst.graph_cache import forget_graph, keep_graph, load_graph
 from fst.style_file import Card, load_style, net_width, read_checked
 
@@ -166,8 +166,7 @@ def open_backend(
 def _open_runtime(name: str, path: Path, card: Card, *, say: Say, may_export: bool) -> Backend:
     if not installed(name):
         raise FstError(
-            f"--backend {name} needs {PACKAGE[name]}; pip install 'fst[{name}]', or use "
-            "--backend torch"
+            f"--backend {name} needs {PACKAGE[name]}; {pip_install(name)}, or use --backend torch"
         )
     graph = load_graph(card)
     if graph is not None:
@@ -191,8 +190,8 @@ def make_graph(name: str, path: Path, *, say: Say = lambda line: None) -> Backen
     missing = [package for package in EXPORTERS if find_spec(package) is None]
     if missing:
         raise FstError(
-            f"the graph for --backend {name} is made with {' and '.join(missing)}; pip install "
-            f"'fst[{name}]', or use --backend torch"
+            f"the graph for --backend {name} is made with {' and '.join(missing)}; "
+            f"{pip_install(name)}, or use --backend torch"
         )
     import torch
 

@@ -107,8 +107,9 @@ def build_loss(
 def build_net(config: DictConfig) -> tuple[TransformerNet, Card | None]:
     """The configured net and, if it begins with the weights of another style, that one's card.
 
-    Photos that another painting's net was trained on have taught it to see: warm started, it needs
-    fewer steps than from random weights. Raises ``FstError`` for a style of another architecture.
+    Nets of different paintings have most of what they compute in common (Dumoulin et al. 2017,
+    section 2.2), so a warm start needs fewer steps than random weights. Raises ``FstError`` for a
+    style of another architecture.
     """
     net = TransformerNet(**config.net)
     if config.warm_start is None:

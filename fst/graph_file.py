@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
-from fst.errors import FstError
+from fst.errors import FstError, pip_install
 from fst.image import write_whole
 from fst.style_file import Card
 from fst.transformer_net import MIN_SIDE, PixelNet, TransformerNet
@@ -207,7 +207,7 @@ def _require(package: str) -> Any:
     try:
         return import_module(package)
     except ImportError:
-        raise FstError(f"--format onnx needs {package}; pip install 'fst[onnx]'") from None
+        raise FstError(f"--format onnx needs {package}; {pip_install('onnx')}") from None
 
 
 class _quiet(warnings.catch_warnings):

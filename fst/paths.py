@@ -8,7 +8,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from fst.errors import FstError
+from fst.errors import FstError, pip_install
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -40,7 +40,7 @@ def sample_photo(name: str) -> Path:
     """One of the free photographs inside scikit-image's wheel, such as ``astronaut.png``."""
     found = find_spec("skimage")
     if found is None or found.origin is None:
-        raise FstError("the sample photos are missing; pip install 'fst[samples]'")
+        raise FstError(f"the sample photos are missing; {pip_install('samples')}")
     return Path(found.origin).parent / "data" / name
 
 

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fst.errors import FstError
+from fst.errors import FstError, pip_install
 from fst.paths import configs_dir
 from fst.signals import STOP
 
@@ -134,7 +134,7 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
             raise FstError(f"{argument} is unknown; use one of {', '.join(names)}")
     launcher = next((a for a in arguments if a.startswith("hydra/launcher=submitit")), None)
     if launcher and find_spec("submitit") is None:
-        raise FstError(f"{launcher} needs a package: pip install 'fst[slurm]'")
+        raise FstError(f"{launcher} needs packages: {pip_install('slurm')}")
     # of our own configs/hydra/launcher: the package has one of the same name, meant to fill it up
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against")
     sys.argv = [sys.argv[0], *arguments]

@@ -267,7 +267,7 @@ def test_a_sweep_on_slurm_says_what_it_needs(
 ) -> None:
     monkeypatch.setattr("fst.settings.find_spec", lambda name: None)
     assert train("-m", "hydra/launcher=submitit_slurm", "style.size=64,96") == 2
-    assert "pip install 'fst[slurm]'" in capsys.readouterr().err
+    assert "needs packages: pip install 'hydra-submitit-launcher>=" in capsys.readouterr().err
 
 
 def test_weights_are_downloaded_ahead_of_time(

@@ -158,6 +158,42 @@ def test_the_loss_goes_down(train: Train) -> None:
     assert totals[-1] < 0.9 * totals[0]
 
 
+def test_a_warm_start_begins_with_the_net_of_another_style(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("style.name=first", "trainer.max_steps=3", "half=false") == 0
+    first = Path("runs/first/first.safetensors")
+    assert (
+        train(
+            "trainer.max_steps=1", "half=false", "optimizer.learning_rate=0", f"warm_start={first}"
+        )
+        == 0
+    )
+    net, start = tensors(Path("runs/swirl/swirl.safetensors")), tensors(first)
+    assert all(torch.allclose(net[key], start[key], atol=1e-6) for key in start)
+    card = read_card("runs/swirl/swirl.safetensors")
+    assert card.training["warm_start"] == {"name": "first", "sha256": read_card(first).sha256}
+    assert "warm start     from the net of first, 3 steps" in capsys.readouterr().out
+
+    assert train("run_dir=runs/other", f"warm_start={first}", "net.width=8") == 2
+    error = capsys.readouterr().err
+    assert "has net.width=4, these settings 8; give net.width=4 or another warm_start" in error
+    assert not Path("runs/other").exists()
+
+
+def test_another_net_to_start_with_is_noticed(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Path("runs/first/first.safetensors")
+    assert train("style.name=first", "trainer.max_steps=1") == 0
+    assert train("trainer.max_steps=2", f"warm_start={first}") == 0
+    assert train("style.name=first", "trainer.max_steps=2", "resume=false") == 0
+    Path("runs/first-2/first.safetensors").replace(first)
+    capsys.readouterr()
+    assert train("trainer.max_steps=2", f"warm_start={first}") == 2
+    assert "holds a run with other settings: other warm start" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("stop", "code", "saved_step"),
     [("crash", None, 3), ("signal.SIGINT", 130, 5), ("signal.SIGTERM", 143, 5)],
@@ -354,6 +390,7 @@ BAD_REQUESTS = {
     "layer name": (["loss.style_layers.relu44_3=0"], "loss.style_layers.relu44_3: a layer's name"),
     "crop": (["data.crop_scale=[1,2]"], "must be [low,high] in 0 .. 1"),
     "val_root": (["data.val_root=gone"], "data.val_root=gone does not exist"),
+    "warm start": (["warm_start=nope"], "style 'nope' is unknown; known styles: great_wave"),
     "precision": (["trainer.precision=3-bit"], "the trainer refuses these settings"),
 }
 

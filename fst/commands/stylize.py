@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         choices=BACKENDS,
         help="auto (default) is the fastest installed that is worth its start; "
-        "pip install 'fst[openvino]' or 'fst[onnx]' brings the others",
+        "one that is not installed is answered with the command that brings it",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     return parser
