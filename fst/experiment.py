@@ -1,14 +1,14 @@
-"""A config, composed and complete -> the parts of an experiment: data, loss, trainer, card."""
+"""A config, composed and complete -> the parts of an experiment: data, loss, net, trainer."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -17,7 +17,6 @@ from torch import Tensor
 from fst.callbacks import Previews, Progress, SkippedPhotos
 from fst.checkpoint_files import step_of
 from fst.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
-from fst.console import say
 from fst.data import PhotoData, collate
 from fst.data_wait import DataWait
 from fst.divergence import StopOnDivergence
@@ -26,19 +25,15 @@ from fst.held_photos import HeldPhotos
 from fst.image import resize_shorter, to_image, to_tensor
 from fst.loss_network import LossNetwork
 from fst.loss_network_file import load_loss_network
-from fst.memory import keep_freed_memory
 from fst.painting import Painting, load_painting
 from fst.perceptual_loss import PerceptualLoss
-from fst.run_folder import RunFolder, machine
+from fst.run_folder import RunFolder
 from fst.settings import TERMS, plain
-from fst.signals import STOP
 from fst.strength import PROBES, calibrate
-from fst.style_file import Card, find_style, load_style
+from fst.style_file import find_style, load_style, read_card, shipped_styles
 from fst.transformer_net import TransformerNet
 
-CHECKPOINT_EXTRA = 100_000  # bytes of a checkpoint besides its tensors
-# by these words torch says that it waits for a process that is gone
-LOST_PROCESS = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "TCPStore")
+AUTO = "auto"
 CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
 
 
@@ -104,25 +99,29 @@ def build_loss(
     return loss.reweighted(content=content, style=style, tv=tv)
 
 
-def build_net(config: DictConfig) -> tuple[TransformerNet, Card | None]:
-    """The configured net and, if it begins with the weights of another style, that one's card.
+def warm_start(net: TransformerNet, name: str | None) -> dict[str, Any] | None:
+    """Give a net the weights of another style; returns name, steps and checksum of that style.
 
     Nets of different paintings have most of what they compute in common (Dumoulin et al. 2017,
-    section 2.2), so a warm start needs fewer steps than random weights. Raises ``FstError`` for a
-    style of another architecture.
+    section 2.2), so a warm start needs fewer steps than random weights. ``name`` is a style's name
+    or file; "auto", the longest trained of the shipped styles with such a net, if there is one;
+    None, none. Raises ``FstError`` for a style of another architecture.
     """
-    net = TransformerNet(**config.net)
-    if config.warm_start is None:
-        return net, None
-    start, card = load_style(find_style(config.warm_start))
+    if name == AUTO:
+        cards = {shipped: read_card(path) for shipped, path in shipped_styles().items()}
+        fitting = [shipped for shipped, card in cards.items() if card.net == net.arguments]
+        name = max(fitting, key=lambda shipped: cards[shipped].training["steps"], default=None)
+    if name is None:
+        return None
+    start, card = load_style(find_style(name))
     for key, value in net.arguments.items():
         if start.arguments[key] != value:
             raise FstError(
-                f"warm_start={config.warm_start} has net.{key}={start.arguments[key]}, these "
+                f"warm_start={name} has net.{key}={start.arguments[key]}, these "
                 f"settings {value}; give net.{key}={start.arguments[key]} or another warm_start"
             )
     net.load_state_dict(start.state_dict())
-    return net, card
+    return {"name": card.name, "steps": card.training.get("steps"), "sha256": card.sha256}
 
 
 def calibration_photos(data: PhotoData) -> Tensor:
@@ -200,155 +199,3 @@ def build_trainer(
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise FstError(f"the trainer refuses these settings: {error}") from None
-
-
-def fit(
-    trainer: pl.Trainer,
-    module: pl.LightningModule,
-    data: PhotoData,
-    run: RunFolder,
-    checkpoint: Path | None,
-    *,
-    keep: int,
-) -> None:
-    """``trainer.fit`` from a checkpoint; a signal ends it after the step and its checkpoint.
-
-    Raises ``FstError`` where the checkpoints will not fit on the disk, before the first step, and
-    where another process of the run has died.
-    """
-    if trainer.strategy.root_device.type == "cpu":
-        keep_freed_memory()
-    elif "mixed" in str(trainer.precision):
-        # for Gram matrices: TF32 has all bits of the half-precision features they are products of
-        torch.set_float32_matmul_precision("high")
-    if trainer.is_global_zero:
-        for later in run.checkpoints.go_back_to(step_of(checkpoint)) if checkpoint else []:
-            say(f"checkpoint     {later.name} is of a later step and is set aside")
-        run.checkpoints.require_room(checkpoint_size(module), keep)
-    try:
-        with STOP.noting():
-            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit:
-        if _started_by_lightning(trainer):
-            raise SystemExit(0) from None  # Lightning would kill the first process for our code
-        raise
-    except RuntimeError as error:
-        if "loading state_dict" in str(error):
-            raise FstError(
-                f"{checkpoint} is of another net than these settings make; give those it was "
-                "trained with, or begin anew with resume=false"
-            ) from None
-        if trainer.world_size == 1 or not any(word in str(error) for word in LOST_PROCESS):
-            raise
-        newest = run.checkpoints.newest()
-        kept = f"the same command goes on from {newest}" if newest else "there is no checkpoint yet"
-        raise FstError(f"another process of this run has ended; {kept}") from None
-
-
-def validate(trainer: pl.Trainer, module: pl.LightningModule, data: PhotoData) -> None:
-    """The last validation, logged one step after those of the training."""
-    trainer.fit_loop.epoch_loop._batches_that_stepped = (
-        trainer.global_step
-    )  # not so if none was left
-    try:
-        trainer.validate(module, data, verbose=False)
-    except SystemExit as leaving:  # Lightning's answer to Ctrl-C, whose exit code is 1
-        if isinstance(leaving.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
-
-
-def checkpoint_size(module: pl.LightningModule) -> int:
-    """Bytes of a checkpoint, roughly: the weights and the two moments that Adam keeps of each."""
-    size = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
-    return 3 * size + CHECKPOINT_EXTRA
-
-
-def _started_by_lightning(trainer: pl.Trainer) -> bool:
-    environment = getattr(trainer.strategy, "cluster_environment", None)
-    return (
-        environment is not None
-        and not environment.creates_processes_externally
-        and trainer.local_rank > 0
-    )
-
-
-def build_card(
-    config: DictConfig,
-    trainer: pl.Trainer,
-    loss: PerceptualLoss,
-    data: PhotoData,
-    start: Card | None,
-) -> Card:
-    """The card of a finished run, with the held-out losses of the last validation.
-
-    ``start`` is the card of the style whose net it began with, if any.
-    """
-    elapsed = [c.elapsed_s() for c in trainer.callbacks if isinstance(c, Progress)]  # type: ignore[attr-defined]
-    return Card(
-        name=config.style.name,
-        net=plain(config.net),
-        painting={key: config.style[key] for key in ("title", "artist", "year", "licence")},
-        loss_network={
-            "description": loss.network.description,
-            "licence": config.loss_network.licence or loss.network.licence,
-        },
-        data={
-            **{key: config.data[key] for key in CARD_ONLY},
-            "photos": len(data.train_paths),
-            "held_out": len(data.val_paths),
-        },
-        training={
-            "steps": trainer.global_step,
-            "warm_start": start and {"name": start.name, "sha256": start.sha256},
-            "batch_size": config.data.batch_size
-            * trainer.world_size
-            * trainer.accumulate_grad_batches,
-            "size": config.data.size,
-            "style_size": config.style.size,
-            "loss": plain(config.loss),
-            "style_weights": plain(config.style.weights),
-            "strength": config.style.strength if config.loss.calibrated else None,
-            "weights": loss.weights,
-            "optimizer": plain(config.optimizer),
-            "precision": config.trainer.precision,
-            "seed": config.seed,
-            "minutes": round(sum(elapsed) / 60, 1),
-            "machine": machine(),
-        },
-        losses=_final(trainer, "val/"),
-        artifacts=_final(trainer, "val_artifacts/"),
-    )
-
-
-def _final(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
-    return {
-        key.removeprefix(prefix): round(float(value), 6)
-        for key, value in trainer.callback_metrics.items()
-        if key.startswith(prefix)
-    }
-
-
-def log_hyperparameters(trainer: pl.Trainer, config: DictConfig, card: Card) -> None:
-    """Hyper-parameters beside the final losses and artifacts: TensorBoard compares runs."""
-    final = {**card.losses, **card.artifacts}
-    parameters = {
-        "style": config.style.name,
-        "loss_network": config.loss_network.file or config.loss_network.name,
-        **{key: config.loss[key] for key in ("content_weight", "style_weight", "tv_weight")},
-        **{f"{key}_multiplier": value for key, value in config.style.weights.items()},
-        "style_size": config.style.size,
-        "strength": config.style.strength if config.loss.calibrated else "",
-        **config.optimizer,
-        **config.net,
-        "size": config.data.size,
-        "batch_size": config.data.batch_size,
-        "max_steps": config.trainer.max_steps,
-        "seed": config.seed,
-    }
-    for logger in trainer.loggers:
-        if isinstance(logger, pl.loggers.TensorBoardLogger):
-            logger.log_hyperparams(parameters, {f"final/{k}": v for k, v in final.items()})
-            logger.save()
-        else:
-            logger.log_hyperparams(parameters)

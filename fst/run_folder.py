@@ -94,26 +94,31 @@ class RunFolder:
                 unfinished.unlink(missing_ok=True)
             yield
 
-    def weights(self) -> dict[str, float] | None:
-        """The weights of the loss that the run began with, if they are known."""
-        about = json.loads(self.about_file.read_text(encoding="utf-8"))
-        return about.get("weights")
+    def about(self) -> dict[str, Any]:
+        """What ``write_about`` wrote when the run began; empty if it is gone."""
+        if not self.about_file.exists():
+            return {}
+        about: dict[str, Any] = json.loads(self.about_file.read_text(encoding="utf-8"))
+        return about
 
     def write_about(
         self,
         verb: str,
         config: Mapping[str, Any],
         inputs: Mapping[str, str],
-        weights: Mapping[str, float] | None = None,
+        **found: Any,
     ) -> None:
-        """The resolved config and the versions, commit, seed, machine and inputs behind it."""
+        """The resolved config and the versions, commit, seed, machine and inputs behind it.
+
+        ``found`` is what was found out before the first step, such as solved weights.
+        """
         about = {
             "fst": fst.__version__,
             "commit": git_commit(),
             "seed": config.get("seed"),
             "command": ["fst", verb, *sys.argv[1:]],
             "inputs": dict(inputs),
-            "weights": None if weights is None else dict(weights),
+            **found,
             "machine": machine(),
             "python": platform.python_version(),
             "packages": dict(_versions()),

@@ -130,6 +130,7 @@ def stylized(
     """The pictures of a net that is trained for the steps asked for."""
     folder = asked.out / f"{kind}_{style}"
     command = [sys.executable, "-m", "fst", "train", "experiment=laptop", "resume=auto"]
+    command += ["warm_start=null"]  # what a loss makes of a painting, not of another one's net
     command += [*words_of(asked, kind, style), f"data.root={asked.train}", f"run_dir={folder}"]
     command += [f"trainer.max_steps={asked.steps}", "trainer.val_check_interval=null"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -19,8 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fst.checkpoint_files import step_of
 from fst.cli import main
+from fst.experiment import warm_start
 from fst.run_folder import RunFolder
-from fst.style_file import load_style, read_card
+from fst.style_file import Card, load_style, read_card, save_style
+from fst.transformer_net import TransformerNet
 from tests.conftest import TINY, Train
 
 
@@ -162,36 +164,51 @@ def test_a_warm_start_begins_with_the_net_of_another_style(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("style.name=first", "trainer.max_steps=3", "half=false") == 0
-    first = Path("runs/first/first.safetensors")
-    assert (
-        train(
-            "trainer.max_steps=1", "half=false", "optimizer.learning_rate=0", f"warm_start={first}"
-        )
-        == 0
-    )
-    net, start = tensors(Path("runs/swirl/swirl.safetensors")), tensors(first)
+    first, second = Path("runs/first/first.safetensors"), Path("runs/swirl/swirl.safetensors")
+    words = (f"warm_start={first}", "half=false", "optimizer.learning_rate=0")
+    assert train(*words, "trainer.max_steps=3") == 0
+    net, start = tensors(second), tensors(first)
     assert all(torch.allclose(net[key], start[key], atol=1e-6) for key in start)
-    card = read_card("runs/swirl/swirl.safetensors")
-    assert card.training["warm_start"] == {"name": "first", "sha256": read_card(first).sha256}
+    begun = {"name": "first", "steps": 3, "sha256": read_card(first).sha256}
+    assert read_card(second).training["warm_start"] == begun
     assert "warm start     from the net of first, 3 steps" in capsys.readouterr().out
 
-    assert train("run_dir=runs/other", f"warm_start={first}", "net.width=8") == 2
+    first.unlink()  # a run that has begun needs it no more
+    second.unlink()
+    assert train(*words, "trainer.max_steps=3") == 0
+    assert same(tensors(second), net)
+    assert read_card(second).training["warm_start"] == begun
+
+
+def test_a_warm_start_from_another_architecture_is_refused(
+    train: Train, tiny_style: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(f"warm_start={tiny_style}", "net.width=8") == 2
     error = capsys.readouterr().err
     assert "has net.width=4, these settings 8; give net.width=4 or another warm_start" in error
-    assert not Path("runs/other").exists()
+    assert not Path("runs").exists()
 
 
-def test_another_net_to_start_with_is_noticed(
-    train: Train, capsys: pytest.CaptureFixture[str]
+def test_a_laptop_begins_with_the_longest_trained_net_that_fits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    first = Path("runs/first/first.safetensors")
-    assert train("style.name=first", "trainer.max_steps=1") == 0
-    assert train("trainer.max_steps=2", f"warm_start={first}") == 0
-    assert train("style.name=first", "trainer.max_steps=2", "resume=false") == 0
-    Path("runs/first-2/first.safetensors").replace(first)
-    capsys.readouterr()
-    assert train("trainer.max_steps=2", f"warm_start={first}") == 2
-    assert "holds a run with other settings: other warm start" in capsys.readouterr().err
+    shipped = {}
+    for name, width, steps in [("short", 4, 5), ("long", 4, 9), ("wide", 8, 20)]:
+        net = TransformerNet(width=width, residual_blocks=1, output_gain=0.1)
+        shipped[name] = tmp_path / f"{name}.safetensors"
+        save_style(
+            shipped[name], net, Card(name=name, net={}, training={"steps": steps}), half=False
+        )
+    monkeypatch.setattr("fst.experiment.shipped_styles", lambda: shipped)
+    monkeypatch.setattr("fst.style_file.shipped_styles", lambda: shipped)
+
+    fitting = TransformerNet(width=4, residual_blocks=1, output_gain=0.1)
+    begun = warm_start(fitting, "auto")
+    assert begun is not None
+    assert begun["name"] == "long"
+    assert same(fitting.state_dict(), tensors(shipped["long"]))
+    assert warm_start(TransformerNet(width=2, residual_blocks=1, output_gain=0.1), "auto") is None
+    assert warm_start(fitting, None) is None
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from fst.console import first_process, hush_libraries, say
 from fst.data import PhotoData, collate
 from fst.distillation import Distillation, disturb
 from fst.errors import FstError
-from fst.experiment import build_data, build_trainer, fit
+from fst.experiment import build_data, build_trainer
+from fst.fitting import fit
 from fst.loss_network_file import load_loss_network, save_loss_network
 from fst.run_folder import fingerprint, open_run
 from fst.settings import check_settings, plain, run_hydra

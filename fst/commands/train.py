@@ -24,24 +24,23 @@ from fst.checkpoint_files import step_of
 from fst.console import duration, first_process, hush_libraries, say
 from fst.data import PhotoData, collate
 from fst.experiment import (
-    build_card,
     build_data,
     build_loss,
-    build_net,
     build_network,
     build_painting,
     build_previews,
     build_trainer,
     calibration_photos,
-    fit,
-    log_hyperparameters,
-    validate,
+    warm_start,
 )
+from fst.fitting import fit, validate
 from fst.lightning_module import FastStyleTransfer
 from fst.photo_files import file_size
+from fst.run_card import build_card, log_hyperparameters
 from fst.run_folder import RunFolder, fingerprint, machine, open_run
 from fst.settings import check_settings, plain, run_hydra
 from fst.style_file import save_style, shipped_styles, trained_styles
+from fst.transformer_net import TransformerNet
 
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
 
@@ -68,15 +67,12 @@ def train(config: DictConfig) -> Path:
     config.style.name = name = config.style.name or painting.name
     data = build_data(config)
     network = build_network(config)
-    pl.seed_everything(config.seed, verbose=False)
-    net, start = build_net(config)
     inputs = {
         "painting": fingerprint(painting.image.numpy().tobytes()),
         "photos": fingerprint(
             *(f"{p.name} {file_size(p)}" for p in [*data.train_paths, *data.val_paths])
         ),
         "loss network": network.fingerprint(),
-        **({"warm start": start.sha256} if start else {}),
     }
     run, checkpoint, settings = _open_run(config, inputs)
     path = run.style_file(name)
@@ -85,10 +81,14 @@ def train(config: DictConfig) -> Path:
         say(f"{run.path} is trained already; resume=false trains another beside it")
         _say_end(run, path, name)
         return path
+    pl.seed_everything(config.seed, verbose=False)
+    net = TransformerNet(**config.net)
+    begun = run.about() if checkpoint else {}
+    start = begun.get("warm_start") if checkpoint else warm_start(net, config.warm_start)
     say(f"painting       {painting.source} ({config.style.title or name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"loss network   {network.description}")
-    known = run.weights() if checkpoint and run.about_file.exists() else None
+    known = begun.get("weights")
     if config.loss.calibrated and known is None:
         say("               solving for the weights of the loss")
     loss = build_loss(config, painting, network, lambda: calibration_photos(data), known)
@@ -100,13 +100,13 @@ def train(config: DictConfig) -> Path:
             f"variation {loss.tv_weight:.3g} beside content {loss.content_weight:.3g}"
         )
     if start:
-        say(f"warm start     from the net of {start.name}, {start.training.get('steps')} steps")
+        say(f"warm start     from the net of {start['name']}, {start['steps']} steps")
     say(f"run folder     {run.path}" + (f" (going on from step {done})" if checkpoint else ""))
     previews = build_previews(config, run, data, painting)
     trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not run.checkpoints.found():
-            run.write_about("train", settings, inputs, loss.weights)
+            run.write_about("train", settings, inputs, weights=loss.weights, warm_start=start)
             _say_estimate(trainer, module, data)
         fit(trainer, module, data, run, checkpoint, keep=config.checkpoints_kept)
         if done >= config.trainer.max_steps:
