@@ -110,7 +110,9 @@ def warm_start(net: TransformerNet, name: str | None) -> dict[str, Any] | None:
     if name == AUTO:
         cards = {shipped: read_card(path) for shipped, path in shipped_styles().items()}
         fitting = [shipped for shipped, card in cards.items() if card.net == net.arguments]
-        name = max(fitting, key=lambda shipped: cards[shipped].training["steps"], default=None)
+        name = max(
+            fitting, key=lambda shipped: cards[shipped].training.get("steps", 0), default=None
+        )
     if name is None:
         return None
     start, card = load_style(find_style(name))

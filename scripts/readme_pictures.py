@@ -1,6 +1,8 @@
-"""Remake the gallery of the README from shipped styles and scikit-image's free photographs:
+"""Remake the README's pictures from the shipped styles and scikit-image's free photographs:
 
 python scripts/readme_pictures.py docs/
+
+gallery.jpg has four photographs in some styles, styles.jpg one photograph in every style.
 """
 
 from __future__ import annotations
@@ -8,32 +10,56 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from fst import FstError, Stylizer
 from fst.image import Picture, contact_sheet, read_picture, save_picture
 from fst.paths import sample_photo
 from fst.style_file import shipped_styles
 
+GALLERY = ("great_wave", "starry_night", "the_scream", "woodcut")
 PHOTOS = ("rocket.jpg", "chelsea.png", "coffee.png", "astronaut.png")
-HEIGHT = 280  # pixels of each picture in the sheet
+HEIGHT = 280  # pixels of each picture in the sheets
+COLUMNS = 4  # of styles.jpg
+LABEL = 24  # pixels of the line above a picture of styles.jpg
 
 
 def main(folder: Path) -> None:
-    """Write ``gallery.jpg``: the photographs in the first row, a style in each further one."""
+    """Write both sheets."""
     pictures = [read_picture(sample_photo(photo)) for photo in PHOTOS]
     rows = [[shrunk(picture.rgb) for picture in pictures]]
+    every = [labelled("the photograph", rows[0][-1])]
     for name in shipped_styles():
         stylizer = Stylizer(name)
-        rows.append([shrunk(stylizer.picture(picture).rgb) for picture in pictures])
-    save_picture(folder / "gallery.jpg", Picture(rgb=contact_sheet(rows)), quality=88)
-    print(f"{folder / 'gallery.jpg'}: the photographs, {', '.join(shipped_styles())}")
+        shown = pictures if name in GALLERY else pictures[-1:]
+        results = [shrunk(stylizer.picture(picture).rgb) for picture in shown]
+        if name in GALLERY:
+            rows.append(results)
+        every.append(labelled(name, results[-1]))
+    blank = Image.new("RGB", every[0].size, "white")
+    every += [blank] * (-len(every) % COLUMNS)
+    save(folder / "gallery.jpg", rows)
+    save(folder / "styles.jpg", [every[k : k + COLUMNS] for k in range(0, len(every), COLUMNS)])
+
+
+def save(path: Path, rows: list[list[Image.Image]]) -> None:
+    """The sheet of those rows as a file."""
+    save_picture(path, Picture(rgb=contact_sheet(rows)), quality=88)
+    print(f"{path}: {sum(map(len, rows))} pictures")
 
 
 def shrunk(image: Image.Image) -> Image.Image:
-    """For the sheet; stylized at full size before."""
+    """For a sheet; stylized at full size before."""
     size = (round(image.width * HEIGHT / image.height), HEIGHT)
     return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def labelled(text: str, image: Image.Image) -> Image.Image:
+    """The image under a line of text."""
+    sheet = Image.new("RGB", (image.width, image.height + LABEL), "white")
+    sheet.paste(image, (0, LABEL))
+    ImageDraw.Draw(sheet).text((4, 3), text, "black", ImageFont.load_default(LABEL * 0.65))
+    return sheet
 
 
 if __name__ == "__main__":
