@@ -48,6 +48,7 @@ QUOTED_KEYS = {
     "loss_network.licence",
     "run_dir",
     "resume",
+    "warm_start",
     "content",
     "start",
     "on_from",

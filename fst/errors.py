@@ -1,6 +1,4 @@
-"""The one exception that means: the user asked for something that cannot be, and can mend it."""
-
-from importlib.metadata import PackageNotFoundError, requires
+"""What means that the user asked for something that cannot be, and can mend it."""
 
 
 class FstError(Exception):
@@ -16,9 +14,13 @@ def pip_install(extra: str) -> str:
 
     It names them one by one: ``fst[extra]`` would ask a package registry for a stranger's fst.
     """
+    from importlib.metadata import PackageNotFoundError, requires  # takes its time
+
     try:
         listed = [line.split(";") for line in requires("fst") or []]
     except PackageNotFoundError:
         listed = []
     packages = [line[0].strip() for line in listed if line[-1].strip() == f'extra == "{extra}"']
-    return " ".join(["pip install", *(f"'{p}'" for p in packages or [extra])])
+    if not packages:  # a clone that is not installed, or was before it had this part
+        return f"pip install -e '.[{extra}]' in fst's own folder"
+    return " ".join(["pip install", *(f"'{package}'" for package in packages)])

@@ -1,11 +1,10 @@
-"""A config, composed and complete -> the parts of an experiment: data, loss, net, trainer."""
+"""A config, composed and complete -> the parts of an experiment: data, loss, trainer."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import hydra
 import pytorch_lightning as pl
@@ -30,10 +29,7 @@ from fst.perceptual_loss import PerceptualLoss
 from fst.run_folder import RunFolder
 from fst.settings import TERMS, plain
 from fst.strength import PROBES, calibrate
-from fst.style_file import find_style, load_style, read_card, shipped_styles
-from fst.transformer_net import TransformerNet
 
-AUTO = "auto"
 CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
 
 
@@ -97,33 +93,6 @@ def build_loss(
     factors = [weights[key] * (1 if loss.relative else authors[key]) for key in TERMS]
     content, style, tv = (value * factor for value, factor in zip(base, factors, strict=True))
     return loss.reweighted(content=content, style=style, tv=tv)
-
-
-def warm_start(net: TransformerNet, name: str | None) -> dict[str, Any] | None:
-    """Give a net the weights of another style; returns name, steps and checksum of that style.
-
-    Nets of different paintings have most of what they compute in common (Dumoulin et al. 2017,
-    section 2.2), so a warm start needs fewer steps than random weights. ``name`` is a style's name
-    or file; "auto", the longest trained of the shipped styles with such a net, if there is one;
-    None, none. Raises ``FstError`` for a style of another architecture.
-    """
-    if name == AUTO:
-        cards = {shipped: read_card(path) for shipped, path in shipped_styles().items()}
-        fitting = [shipped for shipped, card in cards.items() if card.net == net.arguments]
-        name = max(
-            fitting, key=lambda shipped: cards[shipped].training.get("steps", 0), default=None
-        )
-    if name is None:
-        return None
-    start, card = load_style(find_style(name))
-    for key, value in net.arguments.items():
-        if start.arguments[key] != value:
-            raise FstError(
-                f"warm_start={name} has net.{key}={start.arguments[key]}, these "
-                f"settings {value}; give net.{key}={start.arguments[key]} or another warm_start"
-            )
-    net.load_state_dict(start.state_dict())
-    return {"name": card.name, "steps": card.training.get("steps"), "sha256": card.sha256}
 
 
 def calibration_photos(data: PhotoData) -> Tensor:

@@ -22,11 +22,11 @@ def build_card(
     trainer: pl.Trainer,
     loss: PerceptualLoss,
     data: PhotoData,
-    start: Mapping[str, Any] | None,
+    origin: Mapping[str, Any] | None,
 ) -> Card:
     """The card of a finished run, with the held-out losses of the last validation.
 
-    ``start`` is what ``warm_start`` returned.
+    ``origin`` is what ``warm_start`` returned.
     """
     elapsed = [c.elapsed_s() for c in trainer.callbacks if isinstance(c, Progress)]  # type: ignore[attr-defined]
     return Card(
@@ -44,7 +44,7 @@ def build_card(
         },
         training={
             "steps": trainer.global_step,
-            "warm_start": start,
+            "warm_start": origin,
             "batch_size": config.data.batch_size
             * trainer.world_size
             * trainer.accumulate_grad_batches,
@@ -83,6 +83,7 @@ def log_hyperparameters(trainer: pl.Trainer, config: DictConfig, card: Card) -> 
         **{f"{key}_multiplier": value for key, value in config.style.weights.items()},
         "style_size": config.style.size,
         "strength": config.style.strength if config.loss.calibrated else "",
+        "warm_start": (card.training["warm_start"] or {}).get("name", ""),
         **config.optimizer,
         **config.net,
         "size": config.data.size,

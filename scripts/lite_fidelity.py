@@ -39,7 +39,13 @@ STYLES = ("great_wave", "starry_night", "the_scream")
 SIZE = 256  # pixels, shorter side of the pictures that are compared
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # share of the stylized picture in a mix with the photo
 # the laptop's loss as far as the teacher goes; total variation stays on
-LOSS = ["experiment=laptop", "loss=relative", "loss.style_layers.relu4_3=0", "loss.tv_weight=2e-8"]
+LOSS = [
+    "experiment=laptop",
+    "warm_start=null",
+    "loss=relative",
+    "loss.style_layers.relu4_3=0",
+    "loss.tv_weight=2e-8",
+]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Remake the README's pictures from the shipped styles and scikit-image's free photographs:
+"""Remake the README's sheets of styles from the shipped styles and scikit-image's free photographs:
 
 python scripts/readme_pictures.py docs/
 
@@ -26,6 +26,9 @@ LABEL = 24  # pixels of the line above a picture of styles.jpg
 
 def main(folder: Path) -> None:
     """Write both sheets."""
+    lacking = set(GALLERY) - set(shipped_styles())
+    if lacking:
+        raise FstError(f"of the gallery, {', '.join(sorted(lacking))} is not in checkpoints/")
     pictures = [read_picture(sample_photo(photo)) for photo in PHOTOS]
     rows = [[shrunk(picture.rgb) for picture in pictures]]
     every = [labelled("the photograph", rows[0][-1])]
@@ -45,7 +48,7 @@ def main(folder: Path) -> None:
 def save(path: Path, rows: list[list[Image.Image]]) -> None:
     """The sheet of those rows as a file."""
     save_picture(path, Picture(rgb=contact_sheet(rows)), quality=88)
-    print(f"{path}: {sum(map(len, rows))} pictures")
+    print(path)
 
 
 def shrunk(image: Image.Image) -> Image.Image:

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fst.cli import VERBS, main, prepare_overrides
-from fst.errors import FstError
+from fst.errors import FstError, pip_install
 from fst.paths import configs_dir
 
 ODD_NAMES = [
@@ -124,3 +124,11 @@ def test_using_a_model_needs_neither_hydra_nor_lightning(tiny_style: Path, photo
         "    del sys.modules[name]\n"
     )
     assert not modules & {"hydra", "omegaconf", "pytorch_lightning", "tensorboard"}
+
+
+def test_an_optional_part_is_never_asked_of_a_registry_by_our_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert pip_install("onnx").startswith("pip install 'onnx>=")
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: ["torch>=2.11"])
+    assert pip_install("onnx") == "pip install -e '.[onnx]' in fst's own folder"

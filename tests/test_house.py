@@ -18,7 +18,8 @@ FLOORS = [
     {"photo_cache", "photo_store", "plain", "checkpoint_files"},
     {"loss_network", "settings", "style_file", "photo_files", "painting", "run_folder"},
     {"loss_network_file", "perceptual_loss", "data", "graph_file", "graph_cache"},
-    {"held_photos", "strength", "evaluation", "student", "optimization_log", "backends"},
+    {"held_photos", "strength", "evaluation", "student", "optimization_log", "backends"}
+    | {"warm_start"},
     {"lightning_module", "distillation", "checkpointing", "evaluation_report", "stylizer"},
     {
         "callbacks",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import hydra
 import pytest
 import torch
 import yaml
@@ -19,10 +20,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fst.checkpoint_files import step_of
 from fst.cli import main
-from fst.experiment import warm_start
+from fst.paths import configs_dir
 from fst.run_folder import RunFolder
-from fst.style_file import Card, load_style, read_card, save_style
+from fst.style_file import load_style, read_card, shipped_styles
 from fst.transformer_net import TransformerNet
+from fst.warm_start import warm_start
 from tests.conftest import TINY, Train
 
 
@@ -164,20 +166,26 @@ def test_a_warm_start_begins_with_the_net_of_another_style(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("style.name=first", "trainer.max_steps=3", "half=false") == 0
-    first, second = Path("runs/first/first.safetensors"), Path("runs/swirl/swirl.safetensors")
+    Path("runs/first").replace("runs/a (1), it's=b")
+    first = Path("runs/a (1), it's=b/first.safetensors")
+    second = Path("runs/swirl/swirl.safetensors")
     words = (f"warm_start={first}", "half=false", "optimizer.learning_rate=0")
     assert train(*words, "trainer.max_steps=3") == 0
     net, start = tensors(second), tensors(first)
     assert all(torch.allclose(net[key], start[key], atol=1e-6) for key in start)
-    begun = {"name": "first", "steps": 3, "sha256": read_card(first).sha256}
-    assert read_card(second).training["warm_start"] == begun
+    card, origin = read_card(first), read_card(second).training["warm_start"]
+    assert (origin["name"], origin["steps"], origin["sha256"]) == ("first", 3, card.sha256)
+    assert origin["data"] == card.data
     assert "warm start     from the net of first, 3 steps" in capsys.readouterr().out
 
     first.unlink()  # a run that has begun needs it no more
     second.unlink()
     assert train(*words, "trainer.max_steps=3") == 0
     assert same(tensors(second), net)
-    assert read_card(second).training["warm_start"] == begun
+    assert read_card(second).training["warm_start"] == origin
+    checkpoint = Path("runs/swirl/checkpoints/step_00000003.ckpt")
+    assert train(*words, "trainer.max_steps=3", "run_dir=runs/on", f"resume={checkpoint}") == 0
+    assert read_card("runs/on/swirl.safetensors").training["warm_start"] == origin
 
 
 def test_a_warm_start_from_another_architecture_is_refused(
@@ -189,26 +197,24 @@ def test_a_warm_start_from_another_architecture_is_refused(
     assert not Path("runs").exists()
 
 
-def test_a_laptop_begins_with_the_longest_trained_net_that_fits(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("experiment", ["laptop", "gallery", "quickstart"])
+def test_a_cpu_begins_with_a_shipped_net(
+    experiment: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shipped = {}
-    for name, width, steps in [("short", 4, 5), ("long", 4, 9), ("wide", 8, 20)]:
-        net = TransformerNet(width=width, residual_blocks=1, output_gain=0.1)
-        shipped[name] = tmp_path / f"{name}.safetensors"
-        save_style(
-            shipped[name], net, Card(name=name, net={}, training={"steps": steps}), half=False
-        )
-    monkeypatch.setattr("fst.experiment.shipped_styles", lambda: shipped)
-    monkeypatch.setattr("fst.style_file.shipped_styles", lambda: shipped)
+    with hydra.initialize_config_dir(str(configs_dir()), version_base="1.3"):
+        config = hydra.compose("train", [f"experiment={experiment}", "style=woodcut"])
+    net = TransformerNet(**config.net)
+    origin = warm_start(net, config.warm_start, style="woodcut")
+    assert origin is not None
+    shipped = shipped_styles()["starry_night"]
+    assert origin["sha256"] == read_card(shipped).sha256
+    assert same(net.state_dict(), tensors(shipped))
+    assert "warm start     from the net of starry_night" in capsys.readouterr().out
 
-    fitting = TransformerNet(width=4, residual_blocks=1, output_gain=0.1)
-    begun = warm_start(fitting, "auto")
-    assert begun is not None
-    assert begun["name"] == "long"
-    assert same(fitting.state_dict(), tensors(shipped["long"]))
-    assert warm_start(TransformerNet(width=2, residual_blocks=1, output_gain=0.1), "auto") is None
-    assert warm_start(fitting, None) is None
+    small = TransformerNet(**{**config.net, "width": 4})
+    assert warm_start(small, config.warm_start, style="woodcut") is None
+    assert "none: net.width=4, starry_night's is 16" in capsys.readouterr().out
+    assert warm_start(net, config.warm_start, style="starry_night") is None  # not with itself
 
 
 @pytest.mark.parametrize(
@@ -407,7 +413,7 @@ BAD_REQUESTS = {
     "layer name": (["loss.style_layers.relu44_3=0"], "loss.style_layers.relu44_3: a layer's name"),
     "crop": (["data.crop_scale=[1,2]"], "must be [low,high] in 0 .. 1"),
     "val_root": (["data.val_root=gone"], "data.val_root=gone does not exist"),
-    "warm start": (["warm_start=nope"], "style 'nope' is unknown; known styles: great_wave"),
+    "warm start": (["warm_start=nope"], "warm_start=nope: style 'nope' is unknown"),
     "precision": (["trainer.precision=3-bit"], "the trainer refuses these settings"),
 }
 

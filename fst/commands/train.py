@@ -31,7 +31,6 @@ from fst.experiment import (
     build_previews,
     build_trainer,
     calibration_photos,
-    warm_start,
 )
 from fst.fitting import fit, validate
 from fst.lightning_module import FastStyleTransfer
@@ -41,6 +40,7 @@ from fst.run_folder import RunFolder, fingerprint, machine, open_run
 from fst.settings import check_settings, plain, run_hydra
 from fst.style_file import save_style, shipped_styles, trained_styles
 from fst.transformer_net import TransformerNet
+from fst.warm_start import warm_start
 
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
 
@@ -81,14 +81,16 @@ def train(config: DictConfig) -> Path:
         say(f"{run.path} is trained already; resume=false trains another beside it")
         _say_end(run, path, name)
         return path
+    about = RunFolder(checkpoint.resolve().parent.parent).about() if checkpoint else {}
     pl.seed_everything(config.seed, verbose=False)
     net = TransformerNet(**config.net)
-    begun = run.about() if checkpoint else {}
-    start = begun.get("warm_start") if checkpoint else warm_start(net, config.warm_start)
     say(f"painting       {painting.source} ({config.style.title or name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"loss network   {network.description}")
-    known = begun.get("weights")
+    origin = about.get("warm_start")
+    if not checkpoint:
+        origin = warm_start(net, config.warm_start, style=name)
+    known = about.get("weights")
     if config.loss.calibrated and known is None:
         say("               solving for the weights of the loss")
     loss = build_loss(config, painting, network, lambda: calibration_photos(data), known)
@@ -99,21 +101,19 @@ def train(config: DictConfig) -> Path:
             f"strength       {config.style.strength}: style {loss.style_weight:.3g}, total "
             f"variation {loss.tv_weight:.3g} beside content {loss.content_weight:.3g}"
         )
-    if start:
-        say(f"warm start     from the net of {start['name']}, {start['steps']} steps")
     say(f"run folder     {run.path}" + (f" (going on from step {done})" if checkpoint else ""))
     previews = build_previews(config, run, data, painting)
     trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not run.checkpoints.found():
-            run.write_about("train", settings, inputs, weights=loss.weights, warm_start=start)
+            run.write_about("train", settings, inputs, weights=loss.weights, warm_start=origin)
             _say_estimate(trainer, module, data)
         fit(trainer, module, data, run, checkpoint, keep=config.checkpoints_kept)
         if done >= config.trainer.max_steps:
             previews.show(trainer, module)  # curves were taken to end before this step
         validate(trainer, module, data)
         if trainer.is_global_zero:
-            card = build_card(config, trainer, loss, data, start)
+            card = build_card(config, trainer, loss, data, origin)
             save_style(path, net, card, half=config.half)
             log_hyperparameters(trainer, config, card)
             _say_end(run, path, name)
@@ -130,7 +130,8 @@ def _open_run(
         folder = HydraConfig.get().runtime.output_dir if swept else f"runs/{config.style.name}"
         config.run_dir = folder
     if RUN_FOLDER_VARIABLE in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        config.run_dir, resume = os.environ[RUN_FOLDER_VARIABLE], "auto"
+        config.run_dir = os.environ[RUN_FOLDER_VARIABLE]
+        resume = "auto" if resume.lower() == "false" else resume
     settings = plain(config)
     run, checkpoint = open_run(Path(config.run_dir).expanduser(), settings, inputs, resume=resume)
     config.run_dir = settings["run_dir"] = str(run.path)
