@@ -14,6 +14,7 @@ from fst.style_file import (
     load_style,
     read_card,
     save_style,
+    shipped_styles,
     trained_styles,
 )
 from fst.transformer_net import TransformerNet
@@ -134,3 +135,23 @@ def test_a_name_is_sought_among_shipped_styles_then_runs(
         find_style("tyni")
     with pytest.raises(FstError, match=r"no\.safetensors does not exist"):
         find_style("no.safetensors")
+
+
+@pytest.mark.parametrize("name", shipped_styles())
+def test_a_shipped_style_is_small_whole_and_says_what_it_is(name: str) -> None:
+    path = shipped_styles()[name]
+    assert path.stat().st_size < 4e6
+    net, card = load_style(path)
+    assert card.name == name
+    assert card.painting["title"]
+    assert card.painting["licence"] in ("public domain", "MIT")
+    assert card.loss_network["licence"]
+    assert card.data["licence"]
+    assert card.training["steps"] > 0
+    origin = card.training.get("warm_start")
+    assert origin is None or (origin["data"]["licence"] and origin["painting"]["licence"])
+    assert {"total", "content", "style", "tv"} <= card.losses.keys()
+    assert card.evaluation  # what it is worth was measured
+    assert f"| `{name}` |" in (path.parent / "README.md").read_text()
+    photo = torch.rand(1, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    assert 0.05 < float(net(photo).std()) < 0.5
