@@ -17,7 +17,7 @@ from fst.image import Picture, contact_sheet, read_picture, save_picture
 from fst.paths import sample_photo
 from fst.style_file import shipped_styles
 
-GALLERY = ("great_wave", "starry_night", "the_scream", "woodcut")
+GALLERY = ("composition_vii", "great_wave", "stained_glass", "the_scream", "edtaonisl")
 PHOTOS = ("rocket.jpg", "chelsea.png", "coffee.png", "astronaut.png")
 HEIGHT = 280  # pixels of each picture in the sheets
 COLUMNS = 4  # of styles.jpg
@@ -30,19 +30,19 @@ def main(folder: Path) -> None:
     if lacking:
         raise FstError(f"of the gallery, {', '.join(sorted(lacking))} is not in checkpoints/")
     pictures = [read_picture(sample_photo(photo)) for photo in PHOTOS]
-    rows = [[shrunk(picture.rgb) for picture in pictures]]
-    every = [labelled("the photograph", rows[0][-1])]
-    for name in shipped_styles():
-        stylizer = Stylizer(name)
-        shown = pictures if name in GALLERY else pictures[-1:]
-        results = [shrunk(stylizer.picture(picture).rgb) for picture in shown]
-        if name in GALLERY:
-            rows.append(results)
-        every.append(labelled(name, results[-1]))
-    blank = Image.new("RGB", every[0].size, "white")
-    every += [blank] * (-len(every) % COLUMNS)
-    save(folder / "gallery.jpg", rows)
+    photographs = [shrunk(picture.rgb) for picture in pictures]
+    made = {name: stylized(name, pictures) for name in shipped_styles()}
+    save(folder / "gallery.jpg", [photographs, *(made[name] for name in GALLERY)])
+    every = [labelled("the photograph", photographs[-1])]
+    every += [labelled(name, results[-1]) for name, results in made.items()]
+    every += [Image.new("RGB", every[0].size, "white")] * (-len(every) % COLUMNS)
     save(folder / "styles.jpg", [every[k : k + COLUMNS] for k in range(0, len(every), COLUMNS)])
+
+
+def stylized(name: str, pictures: list[Picture]) -> list[Image.Image]:
+    """Each picture in a style, for a sheet."""
+    stylizer = Stylizer(name)
+    return [shrunk(stylizer.picture(picture).rgb) for picture in pictures]
 
 
 def save(path: Path, rows: list[list[Image.Image]]) -> None:
