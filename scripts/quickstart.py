@@ -1,8 +1,8 @@
-"""`make quickstart`, or python scripts/quickstart.py [KEY=VALUE ...]: train a style from
-nothing, offline, and show what it makes of a photo. Further words go to `fst train`.
+"""`make quickstart`, or python scripts/quickstart.py [KEY=VALUE ...]: train a style,
+offline, and show what it makes of a photo. Further words go to `fst train`.
 
-Everything comes with the project: the painting is drawn by fst, the loss network is the shipped
-one, the photographs are free ones that scikit-image carries in its wheel. The photo that is shown
+Everything comes with the project: the painting is drawn by fst, the loss network and the net to
+begin with are shipped ones, the photographs are free ones that scikit-image carries in its wheel. The photo that is shown
 is not among those trained on.
 """
 
