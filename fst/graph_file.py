@@ -60,9 +60,12 @@ def export_graph(
             again = measure_parity(pixel_net, load(written.read_bytes()))
             worst = max(again["max_difference"], parity["max_difference"])
             if worst > most:
+                cure = "please report this with your torch version"
+                if half:  # where hatching or dots are decided by a bit, rounding moves them
+                    cure = f"float16 is too coarse for {card.name}: leave out --half"
                 raise FstError(
                     f"{path} is not written: a pixel of the exported graph is off by {worst} of "
-                    "255; please report this with your torch version"
+                    f"255; {cure}"
                 )
 
         write_whole(path, data, check=check)

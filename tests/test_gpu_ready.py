@@ -17,12 +17,13 @@ from fst.benchmark_device import RECIPES, Recipe, Steps
 from fst.cli import main
 from fst.data import PhotoFolder, collate
 from fst.errors import FstError
+from fst.graph_file import export_graph
 from fst.held_photos import HeldPhotos
 from fst.kernel_classes import class_of, summed
 from fst.paths import configs_dir
 from fst.perceptual_loss import Losses
 from fst.photo_files import list_photos
-from fst.style_file import read_card
+from fst.style_file import load_style, read_card
 from fst.timing import attempted
 from fst.transformer_net import PixelNet, TransformerNet, normalized
 from tests.conftest import Train, picture
@@ -84,6 +85,16 @@ def test_half_precision_is_within_two_grey_levels_of_float32() -> None:
     with torch.inference_mode():
         exact, half = PixelNet(net)(pixels).int(), PixelNet(net.half())(pixels).int()
     assert (exact - half).abs().max() <= 2
+
+
+def test_a_style_that_float16_is_too_coarse_for_is_not_exported_in_it(
+    tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fst.graph_file.measure_parity", lambda *_: {"max_difference": 7})
+    net, card = load_style(tiny_style)
+    with pytest.raises(FstError, match="off by 7 of 255; float16 is too coarse for tiny: leave"):
+        export_graph(net, card, tmp_path / "a.pt2", file_format="pt2", half=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_export_in_half_precision_is_half_the_size_and_within_two_levels(
