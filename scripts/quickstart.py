@@ -2,8 +2,8 @@
 offline, and show what it makes of a photo. Further words go to `fst train`.
 
 Everything comes with the project: the painting is drawn by fst, the loss network and the net to
-begin with are shipped ones, the photographs are free ones that scikit-image carries in its wheel. The photo that is shown
-is not among those trained on.
+begin with are shipped ones, the photographs are free ones that scikit-image carries in its wheel.
+The photo that is shown is not among those trained on.
 """
 
 from __future__ import annotations

@@ -33,8 +33,7 @@ def main(folder: Path) -> None:
     photographs = [shrunk(picture.rgb) for picture in pictures]
     made = {name: stylized(name, pictures) for name in shipped_styles()}
     save(folder / "gallery.jpg", [photographs, *(made[name] for name in GALLERY)])
-    every = [labelled("the photograph", photographs[-1])]
-    every += [labelled(name, results[-1]) for name, results in made.items()]
+    every = [labelled(name, results[-1]) for name, results in made.items()]
     every += [Image.new("RGB", every[0].size, "white")] * (-len(every) % COLUMNS)
     save(folder / "styles.jpg", [every[k : k + COLUMNS] for k in range(0, len(every), COLUMNS)])
 
