@@ -95,11 +95,12 @@ class RunFolder:
             yield
 
     def about(self) -> dict[str, Any]:
-        """What ``write_about`` wrote when the run began; empty if it is gone."""
-        if not self.about_file.exists():
+        """What ``write_about`` wrote when the run began; empty if it is gone or cannot be read."""
+        try:
+            about = json.loads(self.about_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return {}
-        about: dict[str, Any] = json.loads(self.about_file.read_text(encoding="utf-8"))
-        return about
+        return about if isinstance(about, dict) else {}
 
     def write_about(
         self,
