@@ -13,25 +13,25 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fst.errors import FstError
-    from fst.loss_network import LossNetwork
-    from fst.loss_network_file import load_loss_network
-    from fst.perceptual_loss import Losses, PerceptualLoss, gram_matrix, total_variation
-    from fst.style_file import load_style, save_style
-    from fst.stylizer import Stylizer
-    from fst.transformer_net import TransformerNet
+    from fst.inference.stylizer import Stylizer
+    from fst.loss.loss_network import LossNetwork
+    from fst.loss.loss_network_file import load_loss_network
+    from fst.loss.perceptual_loss import Losses, PerceptualLoss, gram_matrix, total_variation
+    from fst.nets.style_file import load_style, save_style
+    from fst.nets.transformer_net import TransformerNet
 
 _HOMES = {
     "FstError": "errors",
-    "LossNetwork": "loss_network",
-    "load_loss_network": "loss_network_file",
-    "Losses": "perceptual_loss",
-    "PerceptualLoss": "perceptual_loss",
-    "gram_matrix": "perceptual_loss",
-    "total_variation": "perceptual_loss",
-    "load_style": "style_file",
-    "save_style": "style_file",
-    "Stylizer": "stylizer",
-    "TransformerNet": "transformer_net",
+    "LossNetwork": "loss.loss_network",
+    "load_loss_network": "loss.loss_network_file",
+    "Losses": "loss.perceptual_loss",
+    "PerceptualLoss": "loss.perceptual_loss",
+    "gram_matrix": "loss.perceptual_loss",
+    "total_variation": "loss.perceptual_loss",
+    "load_style": "nets.style_file",
+    "save_style": "nets.style_file",
+    "Stylizer": "inference.stylizer",
+    "TransformerNet": "nets.transformer_net",
 }
 
 __all__ = [

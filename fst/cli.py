@@ -12,7 +12,7 @@ from pathlib import Path
 
 import fst
 from fst.errors import FstError
-from fst.signals import STOP
+from fst.system.signals import STOP
 
 VERBS = {
     "train": "fit a net to one painting and a folder of photos (Hydra overrides: key=value)",

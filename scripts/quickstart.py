@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from fst import FstError, Stylizer
-from fst.image import Picture, contact_sheet, read_picture, save_picture, to_image
-from fst.painting import load_painting
-from fst.paths import sample_photo
+from fst.pictures.image import Picture, contact_sheet, read_picture, save_picture, to_image
+from fst.pictures.painting import load_painting
+from fst.system.paths import sample_photo
 
 STYLE = "woodcut"
 TRAIN = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "hubble_deep_field.jpg")

@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fst.cli import main
-from fst.style_file import Card, save_style
-from fst.transformer_net import TransformerNet
+from fst.nets.style_file import Card, save_style
+from fst.nets.transformer_net import TransformerNet
 
 Train = Callable[..., int]
 

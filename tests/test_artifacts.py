@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from fst.artifacts import LIMITS, find_artifacts, flat_photos
-from fst.image import read_picture, to_tensor
-from fst.paint import paint
-from fst.paths import sample_photo
+from fst.pictures.artifacts import LIMITS, find_artifacts, flat_photos
+from fst.pictures.image import read_picture, to_tensor
+from fst.pictures.paint import paint
+from fst.system.paths import sample_photo
 
-sys.path.append(str(Path(__file__).parent.parent / "scripts"))
+sys.path.append(str(Path(__file__).parent.parent / "scripts" / "proofs"))
 from plant_artifacts import PLANTED, checkerboard, count, cross_hatch, frame, lines
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fst import FstError, Stylizer, backends, graph_cache, stylizer, transformer_net
+from fst import FstError, Stylizer
 from fst.cli import main
-from fst.paths import cache_dir
-from fst.style_file import read_card
+from fst.inference import backends, graph_cache, stylizer
+from fst.nets import transformer_net
+from fst.nets.style_file import read_card
+from fst.system.paths import cache_dir
 
 from .conftest import picture
 
@@ -38,7 +40,7 @@ def no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise AssertionError("a graph was exported")
 
-    monkeypatch.setattr("fst.graph_file.onnx_bytes", fail)
+    monkeypatch.setattr("fst.inference.graph_file.onnx_bytes", fail)
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def quick_export(monkeypatch: pytest.MonkeyPatch, graph: bytes) -> list[int]:
         made.append(1)
         return graph
 
-    monkeypatch.setattr("fst.graph_file.onnx_bytes", export)
+    monkeypatch.setattr("fst.inference.graph_file.onnx_bytes", export)
     return made
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from fst.benchmark_report import tables
+from fst.benchmark.report import tables
+from fst.benchmark.timing import Row, Timing, count_flops, race, whole_process
 from fst.cli import main
 from fst.commands.benchmark import LEAST_RATIOS, line_of
-from fst.timing import Row, Timing, count_flops, race, whole_process
 
 
 def test_contestants_take_turns_and_a_ratio_is_of_medians() -> None:
@@ -87,14 +87,14 @@ def test_mistakes_are_told_before_anything_is_timed(
 def test_a_ratio_that_is_lost_fails_the_quick_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fst import benchmark_training
+    from fst.benchmark import loading
 
     def slower(**options: object) -> list[Row]:
         timing = Timing(1.0, 1.0, 1.0, 1, 1)
         against = Timing(0.5, 0.5, 0.5, 1, 1)
         return [Row.of("training step", "fst, VGG-16", timing, against=against)]
 
-    monkeypatch.setattr(benchmark_training, "benchmark_step", slower)
+    monkeypatch.setattr(loading, "benchmark_step", slower)
     assert main(["benchmark", "--quick", "--only", "step"]) == 1
     assert "training step, fst, VGG-16: 0.5 times, at least 1.2 is asked" in capsys.readouterr().err
 

@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from fst.checkpoint_files import Checkpoints, fault, read_checkpoint, step_of, write_checkpoint
 from fst.errors import FstError
+from fst.training.checkpoint_files import (
+    Checkpoints,
+    fault,
+    read_checkpoint,
+    step_of,
+    write_checkpoint,
+)
 
 
 def checkpoint(step: int = 3) -> dict[str, object]:
@@ -121,9 +127,9 @@ def test_a_folder_that_may_not_be_written_is_named_and_keeps_what_it_has(tmp_pat
     code = f"""
 import torch
 from pathlib import Path
-from fst.checkpoint_files import write_checkpoint
+from fst.training.checkpoint_files import write_checkpoint
 from fst.errors import FstError
-from fst.run_folder import RunFolder
+from fst.experiments.run_folder import RunFolder
 run = RunFolder(Path({str(folder)!r}))
 def lock():
     with run.locked(): pass

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fst.cli import VERBS, main, prepare_overrides
 from fst.errors import FstError, pip_install
-from fst.paths import configs_dir
+from fst.system.paths import configs_dir
 
 ODD_NAMES = [
     "photo (1).jpg",

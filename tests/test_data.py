@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from fst.data import (
+from fst.data.dataset import (
     PhotoBatch,
     PhotoData,
     PhotoFolder,
     StepSampler,
     collate,
 )
+from fst.data.photo_files import list_photos, split_held_out
 from fst.errors import FstError
-from fst.photo_files import list_photos, split_held_out
 
 
 def folder(photos: Path, seed: int = 0, **changes: object) -> PhotoFolder:

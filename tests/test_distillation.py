@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from fst.cli import main
-from fst.distillation import Distillation, disturb, loss_gradient
+from fst.distillation.module import Distillation, disturb, loss_gradient
+from fst.distillation.student import Student, Teacher, TeacherPart, level, rescale
 from fst.errors import FstError
-from fst.loss_network import LossNetwork
-from fst.loss_network_file import load_loss_network, parse_vgg, save_loss_network, vgg_state
-from fst.perceptual_loss import PerceptualLoss, gram_matrix
-from fst.student import Student, Teacher, TeacherPart, level, rescale
+from fst.loss.loss_network import LossNetwork
+from fst.loss.loss_network_file import load_loss_network, parse_vgg, save_loss_network, vgg_state
+from fst.loss.perceptual_loss import PerceptualLoss, gram_matrix
 
 WIDTHS = [[3, 4], [5], [6, 6]]
 

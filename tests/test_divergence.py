@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fst.checkpoint_files import not_finite, read_checkpoint
-from fst.data import PhotoBatch, PhotoFolder
-from fst.lightning_module import FastStyleTransfer
-from fst.perceptual_loss import PerceptualLoss
-from fst.run_folder import RunFolder
+from fst.data.dataset import PhotoBatch, PhotoFolder
+from fst.experiments.run_folder import RunFolder
+from fst.loss.perceptual_loss import PerceptualLoss
+from fst.training.checkpoint_files import not_finite, read_checkpoint
+from fst.training.lightning_module import FastStyleTransfer
 from tests.conftest import Train
 
 NAN = float("nan")

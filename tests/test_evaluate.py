@@ -9,10 +9,10 @@ import torch
 from fst.cli import main
 from fst.commands.evaluate import at_size, readable
 from fst.errors import FstError
-from fst.evaluation import confidence_interval, iterations_to_reach, terms_of
-from fst.loss_network_file import load_loss_network
-from fst.perceptual_loss import PerceptualLoss
-from fst.style_file import read_card
+from fst.evaluation.equivalent_iterations import confidence_interval, iterations_to_reach, terms_of
+from fst.loss.loss_network_file import load_loss_network
+from fst.loss.perceptual_loss import PerceptualLoss
+from fst.nets.style_file import read_card
 
 
 def make_loss(tiny_vgg: Path) -> PerceptualLoss:

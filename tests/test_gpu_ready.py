@@ -13,23 +13,23 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from fst.benchmark_device import RECIPES, Recipe, Steps
+from fst.benchmark.kernel_classes import class_of, summed
+from fst.benchmark.step import RECIPES, Recipe, Steps
+from fst.benchmark.timing import attempted
 from fst.cli import main
-from fst.data import PhotoFolder, collate
+from fst.data.dataset import PhotoFolder, collate
+from fst.data.held_photos import HeldPhotos
+from fst.data.photo_files import list_photos
 from fst.errors import FstError
-from fst.graph_file import export_graph
-from fst.held_photos import HeldPhotos
-from fst.kernel_classes import class_of, summed
-from fst.paths import configs_dir
-from fst.perceptual_loss import Losses
-from fst.photo_files import list_photos
-from fst.style_file import load_style, read_card
-from fst.timing import attempted
-from fst.transformer_net import PixelNet, TransformerNet, normalized
+from fst.inference.graph_file import export_graph
+from fst.loss.perceptual_loss import Losses
+from fst.nets.style_file import load_style, read_card
+from fst.nets.transformer_net import PixelNet, TransformerNet, normalized
+from fst.system.paths import configs_dir
 from tests.conftest import Train, picture
 
 on_cuda = pytest.mark.gpu  # CUDA_VISIBLE_DEVICES=0 python -m pytest -m gpu tests/test_gpu_ready.py
-SCRIPTS = Path(__file__).parent.parent / "scripts"
+PROOFS = Path(__file__).parent.parent / "scripts" / "proofs"
 
 
 def computed(recipe: Recipe, device: str = "cpu") -> tuple[Losses, Tensor]:
@@ -90,7 +90,7 @@ def test_half_precision_is_within_two_grey_levels_of_float32() -> None:
 def test_a_style_that_float16_is_too_coarse_for_is_not_exported_in_it(
     tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fst.graph_file.measure_parity", lambda *_: {"max_difference": 7})
+    monkeypatch.setattr("fst.inference.graph_file.measure_parity", lambda *_: {"max_difference": 7})
     net, card = load_style(tiny_style)
     with pytest.raises(FstError, match="off by 7 of 255; float16 is too coarse for tiny: leave"):
         export_graph(net, card, tmp_path / "a.pt2", file_format="pt2", half=True)
@@ -148,7 +148,7 @@ def crops_of(photos: Path, size: int, device: str) -> tuple[Tensor, Tensor]:
 def test_photos_that_cannot_be_held_are_refused_before_all_are_decoded(
     noisy_photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fst.held_photos.available_memory", lambda: 100e3)
+    monkeypatch.setattr("fst.data.held_photos.available_memory", lambda: 100e3)
     with pytest.raises(FstError, match=r"7 photos take about 0\.0 GB .* use data.held=false"):
         crops_of(noisy_photos, 64, "cpu")
 
@@ -266,13 +266,13 @@ def test_a_device_that_is_not_there_is_a_sentence(capsys: pytest.CaptureFixture[
 
 
 def test_the_report_says_what_it_lacks() -> None:
-    script = str(SCRIPTS / "gpu_report.sh")
+    script = str(PROOFS / "gpu_report.sh")
     done = subprocess.run([script, "nowhere", "nowhere", "out"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "gpu_report: no folder nowhere" in done.stderr
     done = subprocess.run([script], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "scripts/gpu_report.sh PHOTOS PAINTINGS OUT [PART...]" in done.stderr
+    assert "scripts/proofs/gpu_report.sh PHOTOS PAINTINGS OUT [PART...]" in done.stderr
 
 
 @on_cuda

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from fst.cli import main
-from fst.graph_file import load_onnx, load_pt2
-from fst.style_file import load_style
-from fst.transformer_net import PixelNet
+from fst.inference.graph_file import load_onnx, load_pt2
+from fst.nets.style_file import load_style
+from fst.nets.transformer_net import PixelNet
 
 LOADERS = {"pt2": load_pt2, "onnx": load_onnx}
 
@@ -55,7 +55,7 @@ def test_a_graph_that_is_off_leaves_no_file(
         run = load_pt2(data)
         return lambda pixels: run(pixels).clamp(2) - 2
 
-    monkeypatch.setattr("fst.graph_file.load_pt2", off_by_two)
+    monkeypatch.setattr("fst.inference.graph_file.load_pt2", off_by_two)
     path = tmp_path / "t.pt2"
     assert main(["export", str(tiny_style), "--format", "pt2", "-o", str(path)]) == 2
     assert "is not written: a pixel of the exported graph is off by 2" in capsys.readouterr().err

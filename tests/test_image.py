@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageCms
 
 from fst.errors import FstError
-from fst.image import (
+from fst.pictures.image import (
     Picture,
     contact_sheet,
     find_pictures,

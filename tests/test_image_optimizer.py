@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fst.errors import FstError
-from fst.image_optimizer import Iterate, optimize
+from fst.loss.image_optimizer import Iterate, optimize
 
 torch.manual_seed(0)
 CURVES = torch.logspace(-2, 2, 48).view(1, 3, 4, 4)

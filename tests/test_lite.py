@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor
 
-from fst.image import read_picture, to_tensor
-from fst.loss_network import LossNetwork
-from fst.loss_network_file import load_loss_network
-from fst.paint import paint
-from fst.paths import sample_photo, shipped_loss_networks
-from fst.perceptual_loss import Losses, PerceptualLoss
+from fst.loss.loss_network import LossNetwork
+from fst.loss.loss_network_file import load_loss_network
+from fst.loss.perceptual_loss import Losses, PerceptualLoss
+from fst.pictures.image import read_picture, to_tensor
+from fst.pictures.paint import paint
+from fst.system.paths import sample_photo, shipped_loss_networks
 
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 KNOWN = Path(__file__).parent / "known_losses.json"  # python -m tests.test_lite TEACHER writes it

@@ -6,8 +6,8 @@ import torchvision
 from safetensors.torch import save_file
 
 from fst.errors import FstError
-from fst.loss_network import LossNetwork
-from fst.loss_network_file import load_loss_network, parse_vgg
+from fst.loss.loss_network import LossNetwork
+from fst.loss.loss_network_file import load_loss_network, parse_vgg
 
 from .conftest import vgg_state
 

@@ -8,7 +8,7 @@ import pytest
 COUNT_FAULTS = """
 import resource, sys
 import torch
-from fst.memory import keep_freed_memory
+from fst.system.machine import keep_freed_memory
 kept = keep_freed_memory() if sys.argv[1] == "keep" else True
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def step(): torch.zeros(16 * 2**20)
@@ -32,7 +32,7 @@ def test_large_blocks_are_not_mapped_anew_at_each_step() -> None:
 
 HOLD_AND_GIVE_BACK = """
 from pathlib import Path
-from fst.memory import give_back_freed_memory, keep_freed_memory
+from fst.system.machine import give_back_freed_memory, keep_freed_memory
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 keep_freed_memory()

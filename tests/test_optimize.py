@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from fst.cli import main
-from fst.image import read_picture, to_tensor
+from fst.pictures.image import read_picture, to_tensor
 
 
 @pytest.fixture

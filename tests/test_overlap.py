@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fst.errors import FstError
-from fst.overlap import overlap
+from fst.inference.overlap import overlap
 
 
 def test_outcomes_come_in_order_and_a_failed_part_is_one_things_own() -> None:

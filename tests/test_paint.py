@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fst.cli import main
-from fst.paint import STYLES, paint
+from fst.pictures.paint import STYLES, paint
 
 
 @pytest.mark.parametrize("name", STYLES)

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from fst.errors import FstError
-from fst.loss_network import LossNetwork
-from fst.loss_network_file import parse_vgg
-from fst.perceptual_loss import PerceptualLoss, gram_matrix, total_variation
+from fst.loss.loss_network import LossNetwork
+from fst.loss.loss_network_file import parse_vgg
+from fst.loss.perceptual_loss import PerceptualLoss, gram_matrix, total_variation
 
 from .conftest import vgg_state
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from fst import photo_cache
 from fst.cli import main
-from fst.data import PhotoFolder
+from fst.data import prepared_folder
+from fst.data.dataset import PhotoFolder
+from fst.data.photo_files import list_photos, training_and_held_out
+from fst.data.prepared_folder import INDEX, cached_photos, read_index
+from fst.data.prepared_photo import SmallPhoto, file_name, photo_name, read_small_photo
 from fst.errors import FstError
-from fst.image import read_picture
-from fst.photo_cache import INDEX, cached_photos, read_index
-from fst.photo_files import list_photos, training_and_held_out
-from fst.small_photo import SmallPhoto, file_name, photo_name, read_small_photo
+from fst.pictures.image import read_picture
 
 from .conftest import Train, picture
 
@@ -113,7 +113,7 @@ def test_an_interrupted_preparation_is_gone_on_with(
     cache, whole = tmp_path / "cache", tmp_path / "whole"
     assert prepare(photos, whole) == 0
     made: list[Path] = []
-    small = photo_cache._small
+    small = prepared_folder._small
 
     def stop_at_the_sixth(path: Path, size: int) -> SmallPhoto:
         made.append(path)
@@ -121,7 +121,7 @@ def test_an_interrupted_preparation_is_gone_on_with(
             raise KeyboardInterrupt
         return small(path, size)
 
-    monkeypatch.setattr(photo_cache, "_small", stop_at_the_sixth)
+    monkeypatch.setattr(prepared_folder, "_small", stop_at_the_sixth)
     assert prepare(photos, cache) == 130
     assert not list(cache.rglob("*.part"))
     with pytest.raises(FstError, match="is not complete; `fst prepare` again"):

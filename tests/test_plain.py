@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from fst.benchmark_training import WEIGHTS, twin_loss, twin_network
-from fst.perceptual_loss import PerceptualLoss
-from fst.plain import PlainLoss, PlainVGG16, plain_stylized
-from fst.transformer_net import TransformerNet
+from fst.benchmark.loading import WEIGHTS, twin_loss, twin_network
+from fst.benchmark.plain import PlainLoss, PlainVGG16, plain_stylized
+from fst.loss.perceptual_loss import PerceptualLoss
+from fst.nets.transformer_net import TransformerNet
 
 
 def both_losses(dtype: torch.dtype, size: int) -> tuple[PlainLoss, PerceptualLoss]:

@@ -17,15 +17,16 @@ import pytest
 import torch
 from PIL import Image
 
-from fst.checkpoint_files import read_checkpoint
 from fst.cli import main
-from fst.data import PhotoBatch
-from fst.lightning_module import FastStyleTransfer
-from fst.run_folder import RunFolder
-from fst.style_file import read_card
+from fst.data.dataset import PhotoBatch
+from fst.experiments.run_folder import RunFolder
+from fst.nets.style_file import read_card
+from fst.training.checkpoint_files import read_checkpoint
+from fst.training.lightning_module import FastStyleTransfer
 from tests.conftest import Train, vgg_state
 
 ROOT = Path(__file__).parent.parent
+PROOFS = ROOT / "scripts" / "proofs"
 RUN = RunFolder(Path("runs/swirl"))
 
 
@@ -34,7 +35,7 @@ def script(name: str, *words: str, timeout_s: int = 1200) -> str:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FST_")}
     environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / name), *words],
+        [sys.executable, str(PROOFS / name), *words],
         env=environment,
         capture_output=True,
         text=True,
@@ -65,8 +66,8 @@ def test_two_processes_are_one_however_started_and_end_together() -> None:
 
 
 def load_script(name: str) -> ModuleType:
-    sys.path.append(str(ROOT / "scripts"))  # for what scripts share
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    sys.path.append(str(PROOFS))  # for what scripts share
+    spec = importlib.util.spec_from_file_location(name, PROOFS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -265,7 +266,7 @@ def test_a_failing_job_of_a_sweep_does_not_take_the_others_along(
 def test_a_sweep_on_slurm_says_what_it_needs(
     train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fst.settings.find_spec", lambda name: None)
+    monkeypatch.setattr("fst.experiments.settings.find_spec", lambda name: None)
     assert train("-m", "hydra/launcher=submitit_slurm", "style.size=64,96") == 2
     assert "needs packages: pip install 'hydra-submitit-launcher>=" in capsys.readouterr().err
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fst.style_file import load_style
+from fst.nets.style_file import load_style
 
 ROOT = Path(__file__).parent.parent
 TINY = ["net.width=4", "data.size=32", "style.size=64", "trainer.accelerator=cpu"]

@@ -7,13 +7,10 @@ import torch
 from torch import Tensor
 
 from fst.errors import FstError
-from fst.image import read_picture, to_tensor
-from fst.loss_network import LossNetwork
-from fst.loss_network_file import load_loss_network
-from fst.paint import paint
-from fst.paths import sample_photo
-from fst.perceptual_loss import PerceptualLoss
-from fst.strength import (
+from fst.loss.loss_network import LossNetwork
+from fst.loss.loss_network_file import load_loss_network
+from fst.loss.perceptual_loss import PerceptualLoss
+from fst.loss.strength import (
     ONE_SIDE,
     PROBE_SIDE,
     PROBES,
@@ -23,6 +20,9 @@ from fst.strength import (
     calibrate,
     probes,
 )
+from fst.pictures.image import read_picture, to_tensor
+from fst.pictures.paint import paint
+from fst.system.paths import sample_photo
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fst.errors import FstError
-from fst.style_file import (
+from fst.nets.style_file import (
     FORMAT_VERSION,
     Card,
     find_style,
@@ -17,7 +17,7 @@ from fst.style_file import (
     shipped_styles,
     trained_styles,
 )
-from fst.transformer_net import TransformerNet
+from fst.nets.transformer_net import TransformerNet
 
 
 def make_net() -> TransformerNet:

@@ -18,13 +18,13 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fst.checkpoint_files import step_of
 from fst.cli import main
-from fst.paths import configs_dir
-from fst.run_folder import RunFolder
-from fst.style_file import load_style, read_card, shipped_styles
-from fst.transformer_net import TransformerNet
-from fst.warm_start import warm_start
+from fst.experiments.run_folder import RunFolder
+from fst.nets.style_file import load_style, read_card, shipped_styles
+from fst.nets.transformer_net import TransformerNet
+from fst.nets.warm_start import warm_start
+from fst.system.paths import configs_dir
+from fst.training.checkpoint_files import step_of
 from tests.conftest import TINY, Train
 
 
@@ -107,8 +107,8 @@ def test_a_run_leaves_everything_it_promises(
 def test_slow_photos_are_told_from_slow_steps(
     train: Train, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fst.data import PhotoFolder
-    from fst.lightning_module import FastStyleTransfer
+    from fst.data.dataset import PhotoFolder
+    from fst.training.lightning_module import FastStyleTransfer
 
     def slow(method: Callable[..., object], seconds: float) -> Callable[..., object]:
         def call(*arguments: object) -> object:
@@ -233,7 +233,7 @@ def test_a_resumed_run_ends_bit_identical(
     words = (f"trainer.accumulate_grad_batches={accumulate}", "trainer.max_steps=8")
     assert train("run_dir=runs/whole", *words) == 0
 
-    from fst.lightning_module import FastStyleTransfer
+    from fst.training.lightning_module import FastStyleTransfer
 
     step = FastStyleTransfer.training_step
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fst.transformer_net import ConvLayer, PixelNet, TransformerNet
+from fst.nets.transformer_net import ConvLayer, PixelNet, TransformerNet
 
 
 def parameters(net: torch.nn.Module) -> int:

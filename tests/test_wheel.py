@@ -30,9 +30,12 @@ def fst_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build += ["--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     subprocess.run(build, check=True, cwd=folder)
     (wheel,) = folder.glob("fst-*.whl")
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".yaml")}
+    packed = zipfile.ZipFile(wheel).namelist()
     configs = {f"fst/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
-    assert packed == configs  # a new group must be named in pyproject.toml
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "fst").rglob("*.py")}
+    # a new group or wing must be named in pyproject.toml
+    assert {name for name in packed if name.endswith(".yaml")} == configs
+    assert {name for name in packed if name.endswith(".py")} == modules
     home = folder / "venv"
     venv.create(home, with_pip=False)
     python = home / "bin" / "python"

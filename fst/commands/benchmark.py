@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from fst.benchmark_report import HEADER, line_of
+from fst.benchmark.report import HEADER, line_of
+from fst.benchmark.timing import Row
 from fst.errors import FstError
-from fst.image import make_folder, write_whole
-from fst.timing import Row
+from fst.pictures.image import make_folder, write_whole
 
 PARTS = ("step", "loading", "pass", "folder", "start")
 DEVICE_PARTS = ("machine", "count", "step", "profile", "pass", "folder")
@@ -50,11 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     if options.plot is not None and options.plot.suffix not in PLOTS:
         raise FstError(f"--plot {options.plot} must end in one of {', '.join(PLOTS)}")
     if options.device is not None:
-        from fst.benchmark_gpu import benchmark_gpu
+        from fst.benchmark.parts import benchmark_gpu
 
         return benchmark_gpu(options, photos, parts)
-    from fst.run_folder import machine as machine_name
-    from fst.timing import measure_machine
+    from fst.benchmark.timing import measure_machine
+    from fst.experiments.run_folder import machine as machine_name
 
     found = measure_machine(side=1024 if options.quick else 3072)
     about = {
@@ -80,11 +80,11 @@ def main(argv: list[str] | None = None) -> int:
             if options.json is not None:  # after each row: what is measured is kept
                 write_whole(options.json, ("\n".join(lines) + "\n").encode())
     if options.markdown is not None:
-        from fst.benchmark_report import tables
+        from fst.benchmark.report import tables
 
         write_whole(options.markdown, tables(rows).encode())
     if options.plot is not None:
-        from fst.benchmark_report import plot_passes
+        from fst.benchmark.report import plot_passes
 
         write_whole(options.plot, plot_passes(rows, options.plot.suffix[1:]))
     if not options.quick:
@@ -103,8 +103,8 @@ def main(argv: list[str] | None = None) -> int:
 def _parts(
     options: argparse.Namespace, photos: list[Path], found: object
 ) -> Iterator[tuple[str, Callable[[], Iterable[Row]]]]:
-    from fst import benchmark_training as training
-    from fst import benchmark_use as use
+    from fst.benchmark import loading as training
+    from fst.benchmark import photos as use
 
     quick, repetitions = options.quick, options.repetitions
     few = 3 if quick else repetitions
@@ -151,10 +151,10 @@ def _parts(
 def find_photos(folder: Path | None) -> list[Path]:
     """The photos of a folder, or those of scikit-image; ``FstError`` if there are none."""
     if folder is not None:
-        from fst.photo_files import list_photos
+        from fst.data.photo_files import list_photos
 
         return list_photos(folder, key="--photos")
-    from fst.paths import sample_photo
+    from fst.system.paths import sample_photo
 
     return [sample_photo(name) for name in SAMPLES]
 

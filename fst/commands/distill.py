@@ -19,16 +19,16 @@ from omegaconf import DictConfig
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fst.console import first_process, hush_libraries, say
-from fst.data import PhotoData, collate
-from fst.distillation import Distillation, disturb
+from fst.data.dataset import PhotoData, collate
+from fst.distillation.module import Distillation, disturb
+from fst.distillation.student import Student, Teacher, TeacherPart, level, rescale
 from fst.errors import FstError
-from fst.experiment import build_data, build_trainer
-from fst.fitting import fit
-from fst.loss_network_file import load_loss_network, save_loss_network
-from fst.run_folder import fingerprint, open_run
-from fst.settings import check_settings, plain, run_hydra
-from fst.student import Student, Teacher, TeacherPart, level, rescale
+from fst.experiments.parts import build_data, build_trainer
+from fst.experiments.run_folder import fingerprint, open_run
+from fst.experiments.settings import check_settings, plain, run_hydra
+from fst.loss.loss_network_file import load_loss_network, save_loss_network
+from fst.system.console import first_process, hush_libraries, say
+from fst.training.fitting import fit
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 4, 16
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from fst.loss_network_file import downloadable, fetch
+from fst.loss.loss_network_file import downloadable, fetch
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,24 +18,30 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
-from fst.artifacts import find_artifacts, flat_photos
-from fst.console import say
-from fst.devices import choose_device
+from fst.data.photo_files import list_photos
 from fst.errors import FstError
-from fst.evaluation import STARTS, Curve, PhotoResult, iterations_to_reach, terms_of
-from fst.evaluation_report import in_words, store, summary
-from fst.experiment import build_network
-from fst.image import make_folder, read_picture, to_image, to_tensor, write_whole
-from fst.loss_network import LossNetwork
-from fst.loss_network_file import load_loss_network
-from fst.painting import Painting, load_painting
-from fst.paths import configs_dir, shipped_loss_networks
-from fst.perceptual_loss import PerceptualLoss
-from fst.photo_files import list_photos
-from fst.run_folder import machine, unused
-from fst.settings import check_settings, run_hydra
-from fst.style_file import Card, find_style, read_card, rewrite_card
-from fst.stylizer import Stylizer
+from fst.evaluation.equivalent_iterations import (
+    STARTS,
+    Curve,
+    PhotoResult,
+    iterations_to_reach,
+    terms_of,
+)
+from fst.evaluation.report import in_words, store, summary
+from fst.experiments.parts import build_network
+from fst.experiments.run_folder import machine, unused
+from fst.experiments.settings import check_settings, run_hydra
+from fst.inference.stylizer import Stylizer
+from fst.loss.loss_network import LossNetwork
+from fst.loss.loss_network_file import load_loss_network
+from fst.loss.perceptual_loss import PerceptualLoss
+from fst.nets.style_file import Card, find_style, read_card, rewrite_card
+from fst.pictures.artifacts import find_artifacts, flat_photos
+from fst.pictures.image import make_folder, read_picture, to_image, to_tensor, write_whole
+from fst.pictures.painting import Painting, load_painting
+from fst.system.console import say
+from fst.system.devices import choose_device
+from fst.system.paths import configs_dir, shipped_loss_networks
 
 LEAST_SIZE = 32  # pixels that artifacts can be scored on
 

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from fst.errors import FstError
-from fst.graph_file import FORMATS, export_graph
-from fst.style_file import find_style, load_style, style_label
+from fst.inference.graph_file import FORMATS, export_graph
+from fst.nets.style_file import find_style, load_style, style_label
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from fst.style_file import find_style, read_card
+from fst.nets.style_file import find_style, read_card
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fst.errors import FstError
-from fst.style_file import read_card, shipped_styles, trained_styles
+from fst.nets.style_file import read_card, shipped_styles, trained_styles
 
 
 def main(argv: list[str] | None = None) -> int:

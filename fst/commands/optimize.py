@@ -15,18 +15,18 @@ import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
-from fst.console import say
-from fst.devices import choose_device
 from fst.errors import FstError
-from fst.experiment import build_loss, build_network, build_painting
-from fst.image import Picture, read_picture, save_picture, to_image, to_tensor
-from fst.image_optimizer import optimize
-from fst.loss_network import LossNetwork
-from fst.optimization_log import Log
-from fst.painting import MIN_SIDE
-from fst.perceptual_loss import Losses
-from fst.run_folder import fingerprint, open_run
-from fst.settings import check_settings, plain, run_hydra
+from fst.evaluation.optimization import Log
+from fst.experiments.parts import build_loss, build_network, build_painting
+from fst.experiments.run_folder import fingerprint, open_run
+from fst.experiments.settings import check_settings, plain, run_hydra
+from fst.loss.image_optimizer import optimize
+from fst.loss.loss_network import LossNetwork
+from fst.loss.perceptual_loss import Losses
+from fst.pictures.image import Picture, read_picture, save_picture, to_image, to_tensor
+from fst.pictures.painting import MIN_SIDE
+from fst.system.console import say
+from fst.system.devices import choose_device
 
 
 def main(argv: list[str] | None = None) -> None:

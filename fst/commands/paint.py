@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from fst.errors import FstError
-from fst.image import Picture, save_picture
-from fst.paint import STYLES, paint
+from fst.pictures.image import Picture, save_picture
+from fst.pictures.paint import STYLES, paint
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from fst.backends import cpu_threads
+from fst.data.prepared_folder import INDEX, cached_photos, prepare
 from fst.errors import FstError
-from fst.photo_cache import INDEX, cached_photos, prepare
+from fst.inference.backends import cpu_threads
 
 SIZE = 320  # pixels: crops of 0.75 to 1 times this, at 256 px, are hardly enlarged
 

@@ -18,14 +18,14 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.count < 1 or options.size < 64:
         raise FstError("--count must be 1 or more, --size 64 or more")
-    from fst.image import (
+    from fst.data.photo_files import training_and_held_out
+    from fst.evaluation.sweep import find_runs, grid_of, pictures, rank, varying
+    from fst.pictures.image import (
         Picture,
         make_folder,
         read_picture,
         save_picture,
     )
-    from fst.photo_files import training_and_held_out
-    from fst.sweep import find_runs, grid_of, pictures, rank, varying
 
     runs = find_runs([Path(run).expanduser() for run in options.runs])
     first = runs[0].settings

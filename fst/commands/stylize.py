@@ -14,13 +14,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from fst.backends import BACKENDS
 from fst.errors import FstError
-from fst.image import SAVE_FORMATS, find_pictures
-from fst.memory import keep_freed_memory
-from fst.photo_jobs import Job, Limits, count_pixels, stylize_files
-from fst.style_file import find_style, read_card, style_label
-from fst.stylizer import Stylizer
+from fst.inference.backends import BACKENDS
+from fst.inference.photo_jobs import Job, Limits, count_pixels, stylize_files
+from fst.inference.stylizer import Stylizer
+from fst.nets.style_file import find_style, read_card, style_label
+from fst.pictures.image import SAVE_FORMATS, find_pictures
+from fst.system.machine import keep_freed_memory
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,11 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fst.callbacks import read_skipped
-from fst.checkpoint_files import step_of
-from fst.console import duration, first_process, hush_libraries, say
-from fst.data import PhotoData, collate
-from fst.experiment import (
+from fst.data.dataset import PhotoData, collate
+from fst.data.photo_files import file_size
+from fst.experiments.parts import (
     build_data,
     build_loss,
     build_network,
@@ -32,15 +30,17 @@ from fst.experiment import (
     build_trainer,
     calibration_photos,
 )
-from fst.fitting import fit, validate
-from fst.lightning_module import FastStyleTransfer
-from fst.photo_files import file_size
-from fst.run_card import build_card, log_hyperparameters
-from fst.run_folder import RunFolder, fingerprint, machine, open_run
-from fst.settings import check_settings, plain, run_hydra
-from fst.style_file import save_style, shipped_styles, trained_styles
-from fst.transformer_net import TransformerNet
-from fst.warm_start import warm_start
+from fst.experiments.run_card import build_card, log_hyperparameters
+from fst.experiments.run_folder import RunFolder, fingerprint, machine, open_run
+from fst.experiments.settings import check_settings, plain, run_hydra
+from fst.nets.style_file import save_style, shipped_styles, trained_styles
+from fst.nets.transformer_net import TransformerNet
+from fst.nets.warm_start import warm_start
+from fst.system.console import duration, first_process, hush_libraries, say
+from fst.training.callbacks import read_skipped
+from fst.training.checkpoint_files import step_of
+from fst.training.fitting import fit, validate
+from fst.training.lightning_module import FastStyleTransfer
 
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
 

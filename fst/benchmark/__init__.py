@@ -1,0 +1,1 @@
+"""How fast it is; may import inference, data and the wings below them."""

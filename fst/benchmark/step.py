@@ -1,0 +1,246 @@
+"""How fast a training step is on a GPU: plain as PyTorch runs it, and ours, one cure at a time.
+
+All of it runs on a CPU too, at small sizes, which is how it is tested.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from fst.benchmark.kernel_classes import KernelClass, profile_by_class
+from fst.benchmark.loading import WEIGHTS, new_net, twin_loss, twin_network
+from fst.benchmark.plain import PlainLoss, PlainVGG16, plain_stylized
+from fst.benchmark.timing import Contestant, Machine, Row, count_flops, race, that_work
+from fst.loss.perceptual_loss import Losses
+from fst.nets.transformer_net import TransformerNet
+from fst.training.lightning_module import losses_of
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a step of ours is run. ``mode`` is torch.compile's; None is eager."""
+
+    name: str
+    half: bool = False
+    channels_last: bool = False
+    mode: str | None = None
+
+
+RECIPES = (
+    Recipe("fst, float32"),
+    Recipe("fst, bfloat16", half=True),
+    Recipe("fst, bfloat16, channels last", half=True, channels_last=True),
+    Recipe("fst, the same compiled", half=True, channels_last=True, mode="default"),
+    Recipe("fst, the same, CUDA graphs", half=True, channels_last=True, mode="reduce-overhead"),
+)
+
+
+@contextmanager
+def arithmetic(*, tf32: bool, benchmark: bool, products: str = "highest") -> Iterator[None]:
+    """PyTorch's switches: TF32 in convolutions (on by default) and in float32 products (off), and
+    whether cuDNN tries its algorithms."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+    precision = torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = tf32, benchmark
+    torch.set_float32_matmul_precision(products)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before
+        torch.set_float32_matmul_precision(precision)
+
+
+class Steps:
+    """Training steps from the same weights on the same photos, with a VGG-16 of random weights."""
+
+    def __init__(self, *, device: str, size: int, batch: int, width: int) -> None:
+        torch.manual_seed(0)
+        self.device = device
+        style = torch.rand(1, 3, size, size).to(device)
+        self.photos = torch.rand(batch, 3, size, size).to(device)
+        self.net, vgg = new_net(width).to(device), PlainVGG16().to(device)
+        self.plain_loss = PlainLoss(vgg=vgg, style_image=style, **WEIGHTS)
+        self.loss = twin_loss(twin_network(vgg).to(device), style)
+
+    def plain(self, *, tf32: bool) -> Contestant:
+        """``fst.benchmark.plain``: with TF32 in convolutions (PyTorch's default) or without."""
+        net, loss = copy.deepcopy(self.net), copy.deepcopy(self.plain_loss)
+        optimizer = torch.optim.Adam([*net.parameters()], lr=1e-3)
+
+        def step() -> None:
+            with arithmetic(tf32=tf32, benchmark=False):
+                optimizer.zero_grad()
+                loss.zero_grad()
+                loss(plain_stylized(net, self.photos), self.photos).backward()
+                optimizer.step()
+
+        return step
+
+    def losses(self, recipe: Recipe) -> tuple[TransformerNet, Callable[[], Losses]]:
+        """A net of its own, and what computes the losses with it as the recipe says."""
+        net, loss, photos = copy.deepcopy(self.net), copy.deepcopy(self.loss), self.photos
+        if recipe.channels_last:
+            for module in (net, loss):
+                module.to(memory_format=torch.channels_last)
+            photos = photos.contiguous(memory_format=torch.channels_last)
+        function = losses_of
+        if recipe.mode is not None:
+            function = torch.compile(losses_of, mode=recipe.mode)
+        kind = self.device.split(":")[0]
+
+        def evaluate() -> Losses:
+            torch.compiler.cudagraph_mark_step_begin()
+            with torch.autocast(kind, torch.bfloat16, enabled=recipe.half):
+                return function(net, loss, photos)
+
+        return net, evaluate
+
+    def ours(self, recipe: Recipe) -> Contestant:
+        """The product's step, as ``FastStyleTransfer`` takes it, without Lightning."""
+        net, evaluate = self.losses(recipe)
+        fused = self.device.startswith("cuda")
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused or None)
+        products = "high" if recipe.half else "highest"
+
+        def step() -> None:
+            with arithmetic(tf32=True, benchmark=True, products=products):
+                total = evaluate().total
+                optimizer.zero_grad()
+                total.backward()
+                optimizer.step()
+                net.remove_grid()
+
+        return step
+
+
+def benchmark_device_step(
+    *,
+    machine: Machine,
+    device: str,
+    size: int,
+    batches: Sequence[int],
+    width: int,
+    warm_up: int,
+    repetitions: int,
+    calls: int,
+    recipes: Sequence[Recipe] = RECIPES,
+) -> Iterator[Row]:
+    """A whole training step: forward, loss, backward, Adam. The ratio is to plain by default.
+
+    ``machine`` has the rate of bfloat16. ``calls`` steps of the first batch are timed as one.
+    """
+    for batch in batches:
+        torch.compiler.reset()  # else another batch is compiled for any size
+        steps = Steps(device=device, size=size, batch=batch, width=width)
+        wanted: dict[str, Callable[[], Contestant]] = {
+            "plain": partial(steps.plain, tf32=True),
+            "plain, no TF32": partial(steps.plain, tf32=False),
+            **{recipe.name: partial(steps.ours, recipe) for recipe in recipes},
+        }
+        flops = count_flops(steps.ours(RECIPES[0]))
+        contestants, failed = that_work({name: make() for name, make in wanted.items()})
+        each = max(1, calls * batches[0] // batch)
+        timings = race(
+            contestants, warm_up=warm_up, repetitions=repetitions, device=device, calls=each
+        )
+        peaks = {name: peak_mb(work, device) for name, work in contestants.items()}
+        for name, timing in timings.items():
+            rate = flops / timing.median_s
+            yield Row.of(
+                "training step",
+                name,
+                timing,
+                against=timings.get("plain"),
+                size=size,
+                batch=batch,
+                device=device,
+                dtype="bfloat16" if "plain" not in name and "float32" not in name else "float32",
+                floor_s=flops / machine.flops,
+                peak_mb=peaks[name],
+                note=f"{batch / timing.median_s:.0f} images/s; {rate / machine.flops:.1%} of the "
+                "machine's measured rate" + (f"; {each} steps timed as one" if each > 1 else ""),
+            )
+        yield from failures("training step", failed, device=device, size=size, batch=batch)
+
+
+def failures(
+    part: str, failed: dict[str, str], *, device: str, size: int, batch: int
+) -> Iterator[Row]:
+    """A row for what could not be timed, with what was raised."""
+    for name, error in failed.items():
+        yield Row(
+            part, name, device, "", size, batch, 0, 0, 0.0, 0.0, 0.0, note=f"not timed: {error}"
+        )
+
+
+def peak_mb(work: Contestant, device: str) -> float | None:
+    """The device's memory at its fullest during one call, in MB; None on a CPU."""
+    if not device.startswith("cuda"):
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() / 1e6
+
+
+def profile_step(
+    *, device: str, size: int, batch: int, width: int, steps: int, recipes: Sequence[Recipe]
+) -> Iterator[tuple[str, list[KernelClass]]]:
+    """By recipe, plain first: where the time of a training step goes."""
+    made = Steps(device=device, size=size, batch=batch, width=width)
+    contestants = {"plain": made.plain(tf32=True)}
+    contestants |= {recipe.name: made.ours(recipe) for recipe in recipes}
+    working, failed = that_work(contestants)
+    for name, work in working.items():
+        yield name, profile_by_class(work, steps=steps, device=device)
+    for name, error in failed.items():
+        yield f"{name}: not profiled: {error}", []
+
+
+def operations(*, width: int, size: int) -> dict[str, int]:
+    """Multiplications and additions for one photo of (size, size), counted by PyTorch.
+
+    They are proportional to the pixels, so they are counted at 64 px.
+    """
+    small = 64
+    steps = Steps(device="cpu", size=small, batch=1, width=width)
+    net, loss, photos = steps.net, steps.loss, steps.photos
+    work: dict[str, Contestant] = {
+        "single pass": lambda: net(photos),
+        "VGG-16 to relu3_3 (content)": lambda: loss.network(photos, ["relu3_3"]),
+        "VGG-16 to relu4_3 (style)": lambda: loss.network(photos, ["relu4_3"]),
+        "training step": lambda: losses_of(net, loss, photos).total.backward(),
+        "training step, plain": lambda: steps.plain_loss(
+            plain_stylized(net, photos), photos
+        ).backward(),
+    }
+    return {name: round(count_flops(of) * (size / small) ** 2) for name, of in work.items()}
+
+
+def least_bytes(net: TransformerNet, height: int, width: int) -> int:
+    """Bytes a single pass over one photo must move in half precision, if each convolution reads
+    its input and writes its output once and everything between them is fused into it."""
+    moved = 0
+
+    def count(layer: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal moved
+        moved += 2 * (inputs[0].numel() + output.numel())
+
+    hooks = [
+        layer.register_forward_hook(count)
+        for layer in net.modules()
+        if isinstance(layer, torch.nn.Conv2d)
+    ]
+    small = 64
+    with torch.no_grad():
+        net(torch.zeros(1, 3, small, small, device=next(net.parameters()).device))
+    for hook in hooks:
+        hook.remove()
+    return round(moved * height * width / small**2)

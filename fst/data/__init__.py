@@ -1,0 +1,1 @@
+"""Photos to learn from; may import nets, loss, pictures, system and errors."""

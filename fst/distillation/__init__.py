@@ -1,0 +1,1 @@
+"""A slim loss network from a big one; may import inference, data and the wings below them."""

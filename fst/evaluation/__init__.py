@@ -1,0 +1,1 @@
+"""What a style is worth; may import all wings but commands."""

@@ -1,0 +1,173 @@
+"""Finished runs side by side: what varies between them, their pictures, and how they rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from fst.errors import FstError
+from fst.experiments.run_folder import HARMLESS
+from fst.inference.stylizer import Stylizer
+from fst.nets.style_file import SUFFIX, Card, read_card
+from fst.pictures.artifacts import Artifacts, find_artifacts
+from fst.pictures.image import Picture, contact_sheet, to_tensor
+from fst.pictures.painting import load_painting
+
+LABEL_HEIGHT, LABEL_WIDTH = 28, 150  # pixels
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: its folder, style file, card and flattened settings."""
+
+    folder: Path
+    style: Path
+    card: Card
+    settings: dict[str, Any]
+
+
+def find_runs(folders: Sequence[Path]) -> list[Run]:
+    """The finished runs in ``folders`` or one level below them, such as those of a multirun.
+
+    Raises ``FstError`` where there are none; unfinished ones are left out.
+    """
+    found: list[Run] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise FstError(f"{folder} is no folder; give run folders or the folder of a sweep")
+        for place in [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]:
+            config = place / "config.yaml"
+            if not config.exists():
+                continue
+            settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+            style = place / f"{settings.get('style', {}).get('name')}{SUFFIX}"
+            if style.exists():
+                found.append(Run(place, style, read_card(style), flat(settings)))
+    if not found:
+        named = ", ".join(map(str, folders))
+        raise FstError(f"there is no finished run in {named}; `fst train -m ...` makes a sweep")
+    return sorted(found, key=lambda run: _natural(run.folder.name))
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def varying(runs: Sequence[Run]) -> list[str]:
+    """The settings in which runs differ, those that change nothing left out."""
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    return [
+        key
+        for key in keys
+        if len({repr(run.settings.get(key)) for run in runs}) > 1
+        and not any(key == name or key.startswith(f"{name}.") for name in HARMLESS)
+    ]
+
+
+def rank(runs: Sequence[Run], artifacts: Sequence[Artifacts]) -> list[dict[str, Any]]:
+    """One row a run, best first: by the mean of its ranks in content, style and artifacts.
+
+    Content and style are the held-out losses over their weights, so that runs of other weights
+    compare; runs of other losses or paintings do not.
+    """
+    rows: list[dict[str, Any]] = []
+    keys = varying(runs)
+    for run, scores in zip(runs, artifacts, strict=True):
+        weights = run.card.training.get("weights", {})
+        row: dict[str, Any] = {"run": str(run.folder)}
+        row |= {key: run.settings.get(key) for key in keys}
+        row |= {
+            key: run.card.losses.get(key, float("nan")) / (weights.get(key) or 1)
+            for key in ("content", "style")
+        }
+        row |= {"total": run.card.losses.get("total"), "findings": " ".join(scores.findings())}
+        row |= {key: round(value, 4) for key, value in scores._asdict().items()}
+        rows.append(row)
+    orders = [sorted(row[key] for row in rows) for key in ("content", "style")]
+    worst = sorted(len(row["findings"].split()) for row in rows)
+    for row in rows:
+        ranks = [
+            order.index(row[key]) if row[key] in order else len(rows)
+            for key, order in zip(("content", "style"), orders, strict=True)
+        ]
+        row["rank"] = round((sum(ranks) + worst.index(len(row["findings"].split()))) / 3 + 1, 2)
+    return sorted(rows, key=lambda row: (row["rank"], row["grid"]))
+
+
+def pictures(run: Run, photos: Sequence[Image.Image]) -> tuple[list[Image.Image], Artifacts]:
+    """The photos stylized by a run, and their mean artifacts.
+
+    The painting's colors are welcome; without a painting any are.
+    """
+    stylizer = Stylizer(run.style)
+    painting = painting_of(run)
+    made = [stylizer.picture(Picture(rgb=photo)).rgb for photo in photos]
+    found = [
+        find_artifacts(to_tensor(picture)[0], to_tensor(photo)[0], painting)
+        for picture, photo in zip(made, photos, strict=True)
+    ]
+    means = Artifacts(*(sum(values) / len(found) for values in zip(*found, strict=True)))
+    return made, means if painting is not None else means._replace(color_drift=0.0)
+
+
+def painting_of(run: Run) -> Tensor | None:
+    """The painting of a run (3, H, W), RGB in [0, 1]; None where it is gone."""
+    keys = ("image", "painted", "file", "root", "size")
+    named: dict[str, Any] = {key: run.settings.get(f"style.{key}") for key in keys}
+    try:
+        return load_painting(**named).image[0]
+    except FstError:
+        return None
+
+
+def grid_of(
+    runs: Sequence[Run], made: Sequence[Sequence[Image.Image]], photos: Sequence[Image.Image]
+) -> Image.Image:
+    """A labelled sheet: one setting down and one across if two vary, else a row for each run."""
+    keys = varying(runs)
+    if len(keys) == 2:
+        down, across = keys
+        values = [_distinct([run.settings.get(key) for run in runs]) for key in keys]
+        if len(runs) == len(values[0]) * len(values[1]):
+            place = {
+                (repr(run.settings.get(down)), repr(run.settings.get(across))): pictures[0]
+                for run, pictures in zip(runs, made, strict=True)
+            }
+            blank = Image.new("RGB", photos[0].size, "white")
+            rows = [[_label(""), *(_label(f"{across}={v}", photos[0].width) for v in values[1])]]
+            for value in values[0]:
+                cells = [place.get((repr(value), repr(v)), blank) for v in values[1]]
+                rows.append([_label(f"{down}=\n{value}", height=photos[0].height), *cells])
+            return contact_sheet(rows)
+    rows = [[_label("photo", height=photos[0].height), *photos]]
+    for run, pictures in zip(runs, made, strict=True):
+        text = "\n".join(f"{key}=\n{run.settings.get(key)}" for key in keys) or run.folder.name
+        rows.append([_label(text, height=photos[0].height), *pictures])
+    return contact_sheet(rows)
+
+
+def _label(text: str, width: int = LABEL_WIDTH, height: int = LABEL_HEIGHT) -> Image.Image:
+    image = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(image).text((6, 6), text, fill="black", font=ImageFont.load_default(13))
+    return image
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    return list({repr(value): value for value in values}.values())
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdigit() else (10**9, name)

@@ -1,0 +1,172 @@
+"""A config, composed and complete -> the parts of an experiment: data, loss, trainer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import hydra
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+
+from fst.data.dataset import PhotoData, collate
+from fst.data.held_photos import HeldPhotos
+from fst.errors import FstError
+from fst.experiments.run_folder import RunFolder
+from fst.experiments.settings import TERMS, plain
+from fst.loss.loss_network import LossNetwork
+from fst.loss.loss_network_file import load_loss_network
+from fst.loss.perceptual_loss import PerceptualLoss
+from fst.loss.strength import PROBES, calibrate
+from fst.pictures.image import resize_shorter, to_image, to_tensor
+from fst.pictures.painting import Painting, load_painting
+from fst.training.callbacks import Previews, Progress, SkippedPhotos
+from fst.training.checkpoint_files import step_of
+from fst.training.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
+from fst.training.data_wait import DataWait
+from fst.training.divergence import StopOnDivergence
+
+CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
+
+
+def build_data(config: DictConfig) -> PhotoData:
+    """The photos; ``FstError`` if none are named or none can be used."""
+    if OmegaConf.is_missing(config.data, "root"):
+        raise FstError("no photos are named; give a folder of them with data.root=FOLDER")
+    options = {key: v for key, v in plain(config.data).items() if key not in CARD_ONLY}
+    held = options.pop("held")
+    return PhotoData(seed=config.seed, hold=HeldPhotos if held else None, **options)
+
+
+def build_painting(config: DictConfig) -> Painting:
+    """The configured painting; ``FstError`` if there is none."""
+    keys = ("image", "painted", "file", "root", "size")
+    return load_painting(**{key: config.style[key] for key in keys})
+
+
+def build_network(config: DictConfig) -> LossNetwork:
+    """The configured loss network."""
+    options = {key: v for key, v in plain(config.loss_network).items() if key not in CARD_ONLY}
+    return load_loss_network(**options)
+
+
+def build_loss(
+    config: DictConfig,
+    painting: Painting,
+    network: LossNetwork,
+    photos: Callable[[], Tensor],
+    known: Mapping[str, float] | None = None,
+) -> PerceptualLoss:
+    """The configured loss against a painting; the style's weights multiply the loss's.
+
+    Those that are known to suit a painting in the paper's units count where those units do. A
+    calibrated loss solves for its weights on ``photos()`` (B, 3, H, W), RGB in [0, 1], unless they
+    are ``known`` from before.
+    """
+    options = plain(config.loss)
+    calibrated, weights = options.pop("calibrated"), config.style.weights
+    loss = PerceptualLoss(network=network, style_image=painting.image, **options)
+    if known is not None:
+        return loss.reweighted(**known)
+    strength = config.style.strength
+    if calibrated:
+        for key in ("content_weight", "style_weight"):
+            if options[key] != 1:
+                raise FstError(
+                    f"loss.{key}={options[key]} has no effect in loss=calibrated, which solves for "
+                    "it; say style.strength=0.7, or loss=relative for weights of your own"
+                )
+        solved = calibrate(loss, photos(), strength=strength, tv=loss.tv_weight)
+        base = (solved.content_weight, solved.style_weight, solved.tv_weight)
+    elif strength != 0.5:
+        raise FstError(
+            f"style.strength={strength} needs loss=calibrated; other losses take a weight: "
+            "style.weights.style=2"
+        )
+    else:
+        base = (loss.content_weight, loss.style_weight, loss.tv_weight)
+    authors = config.style.johnson_weights
+    factors = [weights[key] * (1 if loss.relative else authors[key]) for key in TERMS]
+    content, style, tv = (value * factor for value, factor in zip(base, factors, strict=True))
+    return loss.reweighted(content=content, style=style, tv=tv)
+
+
+def calibration_photos(data: PhotoData) -> Tensor:
+    """The first training crops (B, 3, size, size), RGB in [0, 1]."""
+    photos = data.train_set()
+    return collate([photos[k] for k in range(PROBES)]).photos
+
+
+def build_previews(
+    config: DictConfig, run: RunFolder, data: PhotoData, painting: Painting
+) -> Previews:
+    """The configured previews of the first held-out photos."""
+    return Previews(
+        photos=data.val_paths[: config.previews.photos],
+        painting=to_tensor(resize_shorter(to_image(painting.image), config.previews.size)),
+        size=config.previews.size,
+        every=config.previews.every,
+        folder=run.previews,
+    )
+
+
+def build_trainer(
+    config: DictConfig,
+    run: RunFolder,
+    data: PhotoData,
+    *shown: pl.Callback,
+    checkpoint: Path | None,
+) -> pl.Trainer:
+    """The configured Lightning trainer with our callbacks and those ``shown`` besides.
+
+    ``checkpoint`` is what ``fit`` will go on from: curves are taken to end there. Raises
+    ``FstError`` for settings that Lightning refuses.
+    """
+    terminal = sys.stderr.isatty() and config.trainer.enable_progress_bar
+    every = config.trainer.log_every_n_steps
+    divergence = StopOnDivergence(
+        action=config.on_divergence,
+        rollbacks=config.rollbacks,
+        every=every,
+        files=run.checkpoints,
+    )
+    checkpoints = KeepCheckpoints(
+        files=run.checkpoints,
+        every=config.checkpoint_every,
+        keep=config.checkpoints_kept,
+        look=divergence.remember,
+    )
+    callbacks: list[pl.Callback] = [
+        Progress(terminal=terminal, every=every),
+        DataWait(every=every),
+        divergence,
+        SkippedPhotos(report=run.skipped_photos, known=data.unreadable),
+        *shown,
+        checkpoints,
+        StopOnSignal(checkpoints=checkpoints),
+    ]
+    logger = hydra.utils.instantiate(config.logger) if config.logger else False
+    if isinstance(logger, TensorBoardLogger):  # a run that was killed left steps that come again
+        logger._kwargs["purge_step"] = step_of(checkpoint) if checkpoint else 0
+    options = plain(config.trainer)
+    options.pop("enable_progress_bar")
+    try:
+        return pl.Trainer(
+            **options,
+            max_epochs=1,  # one long epoch; the loader reshuffles at each pass over the photos
+            check_val_every_n_epoch=None,
+            callbacks=callbacks,
+            logger=logger,
+            plugins=[WholeFiles()],
+            default_root_dir=run.path,
+            use_distributed_sampler=False,  # the sampler knows the processes itself
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            num_sanity_val_steps=0,
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise FstError(f"the trainer refuses these settings: {error}") from None

@@ -1,0 +1,99 @@
+"""What a finished run says of itself: the style file's card, TensorBoard's hyper-parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+
+from fst.data.dataset import PhotoData
+from fst.experiments.parts import CARD_ONLY
+from fst.experiments.run_folder import machine
+from fst.experiments.settings import plain
+from fst.loss.perceptual_loss import PerceptualLoss
+from fst.nets.style_file import Card
+from fst.training.callbacks import Progress
+
+
+def build_card(
+    config: DictConfig,
+    trainer: pl.Trainer,
+    loss: PerceptualLoss,
+    data: PhotoData,
+    origin: Mapping[str, Any] | None,
+) -> Card:
+    """The card of a finished run, with the held-out losses of the last validation.
+
+    ``origin`` is what ``warm_start`` returned.
+    """
+    elapsed = [c.elapsed_s() for c in trainer.callbacks if isinstance(c, Progress)]  # type: ignore[attr-defined]
+    return Card(
+        name=config.style.name,
+        net=plain(config.net),
+        painting={key: config.style[key] for key in ("title", "artist", "year", "licence")},
+        loss_network={
+            "description": loss.network.description,
+            "licence": config.loss_network.licence or loss.network.licence,
+        },
+        data={
+            **{key: config.data[key] for key in CARD_ONLY},
+            "photos": len(data.train_paths),
+            "held_out": len(data.val_paths),
+        },
+        training={
+            "steps": trainer.global_step,
+            "warm_start": origin,
+            "batch_size": config.data.batch_size
+            * trainer.world_size
+            * trainer.accumulate_grad_batches,
+            "size": config.data.size,
+            "style_size": config.style.size,
+            "loss": plain(config.loss),
+            "style_weights": plain(config.style.weights),
+            "strength": config.style.strength if config.loss.calibrated else None,
+            "weights": loss.weights,
+            "optimizer": plain(config.optimizer),
+            "precision": config.trainer.precision,
+            "seed": config.seed,
+            "minutes": round(sum(elapsed) / 60, 1),
+            "machine": machine(),
+        },
+        losses=_final(trainer, "val/"),
+        artifacts=_final(trainer, "val_artifacts/"),
+    )
+
+
+def _final(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
+    return {
+        key.removeprefix(prefix): round(float(value), 6)
+        for key, value in trainer.callback_metrics.items()
+        if key.startswith(prefix)
+    }
+
+
+def log_hyperparameters(trainer: pl.Trainer, config: DictConfig, card: Card) -> None:
+    """Hyper-parameters beside the final losses and artifacts: TensorBoard compares runs."""
+    final = {**card.losses, **card.artifacts}
+    parameters = {
+        "style": config.style.name,
+        "loss_network": config.loss_network.file or config.loss_network.name,
+        **{key: config.loss[key] for key in ("content_weight", "style_weight", "tv_weight")},
+        **{f"{key}_multiplier": value for key, value in config.style.weights.items()},
+        "style_size": config.style.size,
+        "strength": config.style.strength if config.loss.calibrated else "",
+        "warm_start": (card.training["warm_start"] or {}).get("name", ""),
+        **config.optimizer,
+        **config.net,
+        "size": config.data.size,
+        "batch_size": config.data.batch_size,
+        "max_steps": config.trainer.max_steps,
+        "seed": config.seed,
+    }
+    for logger in trainer.loggers:
+        if isinstance(logger, pl.loggers.TensorBoardLogger):
+            logger.log_hyperparams(parameters, {f"final/{k}": v for k, v in final.items()})
+            logger.save()
+        else:
+            logger.log_hyperparams(parameters)

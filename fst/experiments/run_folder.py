@@ -1,0 +1,260 @@
+"""One folder a run: its config, versions, checkpoints, curves, previews and, at the end, its style.
+
+``runs/NAME`` is gone on with when the same command is given again, and never mixed with a run of
+other settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import fst
+from fst.errors import FstError
+from fst.pictures.image import write_whole
+from fst.system.console import say
+from fst.training.checkpoint_files import Checkpoints, fault, set_aside
+
+# what may differ between a run and its continuation: it does not change what is computed
+HARMLESS = (
+    "run_dir",
+    "resume",
+    "checkpoint_every",
+    "checkpoints_kept",
+    "on_divergence",
+    "rollbacks",
+    "previews",
+    "logger",
+    "data.workers",
+    "style.root",
+    "trainer.log_every_n_steps",
+    "trainer.val_check_interval",
+    "trainer.limit_val_batches",
+    "trainer.enable_progress_bar",
+)
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow", "numpy")
+
+
+class RunFolder:
+    """The paths of one run, and what is written before its first step."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    config_file = property(lambda self: self.path / "config.yaml")
+    about_file = property(lambda self: self.path / "run.json")
+    checkpoints = property(lambda self: Checkpoints(self.path / "checkpoints"))
+    previews = property(lambda self: self.path / "previews")
+    skipped_photos = property(lambda self: self.path / "skipped_photos.tsv")
+
+    def style_file(self, name: str) -> Path:
+        return self.path / f"{name}.safetensors"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process out of this folder meanwhile; ``FstError`` if one is in it.
+
+        What a killed run left half-written is removed. Raises ``FstError`` too for a folder that
+        cannot be written.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows: no lock
+            yield
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = open(self.path / ".lock", "w")  # noqa: SIM115
+        except OSError as error:
+            raise FstError(
+                f"{self.path} cannot be written: {error.strerror}; choose another run_dir"
+            ) from None
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise FstError(
+                    f"{self.path} is in use by another run; wait for it or use resume=false"
+                ) from None
+            # a loader's worker outlives a killed run for seconds and must not hold its lock
+            os.register_at_fork(after_in_child=handle.close)
+            for unfinished in self.path.rglob(".*.part"):
+                unfinished.unlink(missing_ok=True)
+            yield
+
+    def about(self) -> dict[str, Any]:
+        """What ``write_about`` wrote when the run began; empty if it is gone or cannot be read."""
+        try:
+            about = json.loads(self.about_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return about if isinstance(about, dict) else {}
+
+    def write_about(
+        self,
+        verb: str,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        **found: Any,
+    ) -> None:
+        """The resolved config and the versions, commit, seed, machine and inputs behind it.
+
+        ``found`` is what was found out before the first step, such as solved weights.
+        """
+        about = {
+            "fst": fst.__version__,
+            "commit": git_commit(),
+            "seed": config.get("seed"),
+            "command": ["fst", verb, *sys.argv[1:]],
+            "inputs": dict(inputs),
+            **found,
+            "machine": machine(),
+            "python": platform.python_version(),
+            "packages": dict(_versions()),
+        }
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        write_whole(self.config_file, text.encode())
+        write_whole(self.about_file, json.dumps(about, indent=1, ensure_ascii=False).encode())
+
+
+def open_run(
+    path: Path, config: Mapping[str, Any], inputs: Mapping[str, str], *, resume: str
+) -> tuple[RunFolder, Path | None]:
+    """The folder to run in, and the checkpoint to go on from if there is one.
+
+    ``inputs`` are fingerprints of what is read besides the config: painting, photos, network.
+
+    ``resume`` is ``auto`` (go on if the settings match, refuse if they differ), ``false`` (a new
+    numbered sibling if the folder is in use), or the path of a checkpoint. ``auto`` passes over
+    damaged checkpoints, naming them and the one it takes; a path to a damaged one is refused, as is
+    one of a run with other settings. Raises ``FstError`` saying what is wrong or differs.
+    """
+    run = RunFolder(path)
+    resume = resume.lower() if resume.lower() in ("auto", "false") else resume
+    if resume == "false":
+        return (RunFolder(unused(path)) if run.config_file.exists() else run), None
+    chosen = None if resume == "auto" else Path(resume).expanduser()
+    if chosen is not None:
+        if not chosen.exists():
+            raise FstError(
+                f"resume={resume} is unknown; use resume=auto, resume=false or a checkpoint's path"
+            )
+        reason = fault(chosen)
+        if reason is not None:
+            raise FstError(f"{reason}; give another checkpoint or resume=auto")
+    if run.config_file.exists() and run.checkpoints.found():
+        _require_same(run, config, inputs)
+    if chosen is not None:
+        of = RunFolder(chosen.resolve().parent.parent)
+        if of.path != run.path.resolve() and of.config_file.exists():
+            _require_same(of, config, inputs)
+        return run, chosen
+    newest, faults = run.checkpoints.newest_whole()
+    if faults and newest is None:
+        raise FstError(
+            f"{'; '.join(faults.values())}: no checkpoint is left to go on from; resume=false "
+            f"starts another run beside {path}"
+        )
+    for damaged, reason in faults.items():
+        say(f"checkpoint     {reason}; going on from {newest}")
+        set_aside(damaged)
+    return run, newest
+
+
+def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+    try:
+        old = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+        old_inputs = json.loads(run.about_file.read_text(encoding="utf-8"))["inputs"]
+    except (yaml.YAMLError, OSError, ValueError, KeyError) as error:
+        raise FstError(
+            f"the settings of the run in {run.path} cannot be read ({error}); use resume=false"
+        ) from None
+    changes = list(differences(old, config))
+    changes += [f"other {key}" for key in inputs if inputs[key] != old_inputs.get(key)]
+    if changes:
+        raise FstError(
+            f"{run.path} holds a run with other settings: {'; '.join(changes)}. Give the old "
+            "settings to go on with it, or resume=false to start another beside it"
+        )
+
+
+def unused(path: Path) -> Path:
+    """The folder, or the first numbered sibling of it that does not exist yet."""
+    place, number = path, 1
+    while place.exists():
+        number += 1
+        place = path.with_name(f"{path.name}-{number}")
+    return place
+
+
+def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    """'key: old -> new' for every setting that matters and differs."""
+    if any(key == name or key.startswith(f"{name}.") for name in HARMLESS):
+        return
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            yield from differences(
+                old.get(name), new.get(name), f"{key}.{name}" if key else str(name)
+            )
+    elif old != new:
+        yield f"{key} {old} -> {new}"
+
+
+def fingerprint(*parts: bytes | str | Path) -> str:
+    """A short hash of texts and of files' contents."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else part
+        digest.update(data if isinstance(data, bytes) else os.fsencode(data))
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def git_commit() -> str | None:
+    """The commit of the clone this runs from, with '+' if it has changes; None if installed."""
+    top = Path(fst.__file__).resolve().parent.parent
+    if not (top / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(top)]
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if dirty else "")
+
+
+def machine() -> str:
+    """What computes here, in words: '2 CPU cores (AMD EPYC)' or a GPU's name."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((ln.split(":")[1].strip() for ln in lines if "model name" in ln), model)
+    return f"{os.cpu_count()} CPU cores ({model})"
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue

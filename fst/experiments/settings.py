@@ -1,0 +1,145 @@
+"""A user's words -> a composed and checked config, or one sentence that says what is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fst.errors import FstError, pip_install
+from fst.system.paths import configs_dir
+from fst.system.signals import STOP
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A group of the config as a plain dictionary, resolved."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+# settings that must be numbers and the least each may be; the rest is checked where it is used
+LEAST: dict[str, float] = {
+    "seed": 0,
+    "checkpoint_every": 1,
+    "checkpoints_kept": 1,
+    "rollbacks": 0,
+    "previews.every": 1,
+    "previews.photos": 0,
+    "previews.size": 16,
+    "style.size": 1,
+    "net.width": 1,
+    "net.residual_blocks": 0,
+    "data.size": 16,
+    "data.batch_size": 1,
+    "data.workers": 0,
+    "data.val_photos": 1,
+    "trainer.max_steps": 1,
+    "trainer.log_every_n_steps": 1,
+    "trainer.accumulate_grad_batches": 1,
+    "iterations": 0,
+    "photos": 1,
+    "limit": 1,
+    "history": 1,
+}
+TERMS = ("content", "style", "tv")
+NUMBERS = (
+    *(f"style.{key}.{term}" for key in ("weights", "johnson_weights") for term in TERMS),
+    *("loss.content_weight", "loss.style_weight", "loss.tv_weight"),
+    *("optimizer.learning_rate", "learning_rate", "net.output_gain"),
+    *("style.strength", "loss.mean_weight"),
+)
+
+
+def check_settings(config: DictConfig) -> None:
+    """Raise ``FstError`` for the first setting that is no number where one is needed, or is off."""
+    for key, least in LEAST.items():
+        value = OmegaConf.select(config, key, default=least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise FstError(f"{key}={value} must be a whole number of {least} or more")
+    for key in NUMBERS:
+        value = OmegaConf.select(config, key, default=0)
+        if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise FstError(f"{key}={value} must be a number of 0 or more")
+    for group in ("content_layers", "style_layers"):
+        for name, weight in config.get("loss", {}).get(group, {}).items():
+            if not re.fullmatch(r"relu\d_\d", str(name)):
+                raise FstError(f"loss.{group}.{name}: a layer's name is like relu2_2")
+            if not isinstance(weight, int | float) or weight < 0:
+                raise FstError(f"loss.{group}.{name}={weight} must be a number of 0 or more")
+    crop_scale = OmegaConf.select(config, "data.crop_scale", default=[1, 1])
+    low, high = (*crop_scale, None, None)[:2] if _is_list(crop_scale) else (None, None)
+    if not (
+        isinstance(low, int | float) and isinstance(high, int | float) and 0 < low <= high <= 1
+    ):
+        raise FstError(f"data.crop_scale={config.data.crop_scale} must be [low,high] in 0 .. 1")
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, ListConfig | list | tuple)
+
+
+def config_error_sentence(error: Exception) -> str:
+    """What Hydra or OmegaConf found wrong with a user's settings, in one sentence."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name} is unknown; use one of {', '.join(error.options)}"
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        known = [str(key) for key in cause.parent_node or {}]
+        near = difflib.get_close_matches(str(cause.key), known, n=1)
+        mean = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+        return f"{cause.full_key} is no setting; {mean} (--cfg job shows all)"
+    text = " ".join(str(error).split("\nSee ")[0].split())
+    override = getattr(error, "override", None)
+    return f"'{override}' is not understood: {text}" if override else text
+
+
+def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequence[str]) -> None:
+    """Compose ``configs/NAME.yaml`` with a user's words and run ``task`` on it.
+
+    Raises ``FstError`` with one sentence for words that Hydra does not understand, and
+    ``SystemExit`` with the sentence of an ``FstError`` of the task. In a sweep the other jobs go
+    on, and the first failure is raised when all are done.
+    """
+
+    def run(config: DictConfig) -> None:
+        try:
+            with STOP.watching():  # a job on a cluster begins here
+                task(config)
+        except FstError as error:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                raise SystemExit(f"fst {name}: {error}") from None
+            job = " ".join(HydraConfig.get().overrides.task)
+            sentence = f"job {HydraConfig.get().job.num} ({job}): {error}"
+            print(f"fst {name}: {sentence}", file=sys.stderr, flush=True)
+            raise FstError(sentence) from None
+
+    for argument in arguments:
+        group, _, value = argument.partition("=")
+        if value in ("null", "") and (configs_dir() / group).is_dir():
+            names = sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
+            raise FstError(f"{argument} is unknown; use one of {', '.join(names)}")
+    launcher = next((a for a in arguments if a.startswith("hydra/launcher=submitit")), None)
+    if launcher and find_spec("submitit") is None:
+        raise FstError(f"{launcher} needs packages: {pip_install('slurm')}")
+    # of our own configs/hydra/launcher: the package has one of the same name, meant to fill it up
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against")
+    sys.argv = [sys.argv[0], *arguments]
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that we can say it in a sentence
+    try:
+        hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name=name)(run)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FstError(config_error_sentence(error)) from None

@@ -1,0 +1,1 @@
+"""Photos -> pictures; may import nets, loss, pictures, system and errors."""

@@ -1,0 +1,57 @@
+"""Exported graphs of styles, kept in the user's cache folder for the next time.
+
+One file a graph, ``KEY-CHECKSUM.onnx``: the key is of the style's tensors and of how its net is
+built, the checksum of the file itself. A file that does not match is as good as none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+
+from fst.errors import FstError
+from fst.nets.style_file import Card
+from fst.pictures.image import write_whole
+from fst.system.paths import cache_dir
+
+GRAPH_VERSION = 1  # raise it when the same tensors would make another graph
+
+
+def load_graph(card: Card) -> bytes | None:
+    """The cached graph of a style, an ``.onnx`` file; None if there is none that is whole."""
+    for path in sorted(cache_dir().glob(f"{_key(card)}-*.onnx")):
+        with contextlib.suppress(OSError):
+            data = path.read_bytes()
+            if path.stem.endswith(f"-{_digest(data)}"):
+                return data
+    return None
+
+
+def keep_graph(card: Card, data: bytes) -> None:
+    """Put a graph into the cache in place of any other of its style.
+
+    Raises ``FstError`` where the folder cannot be written.
+    """
+    kept = cache_dir() / f"{_key(card)}-{_digest(data)}.onnx"
+    write_whole(kept, data)
+    forget_graph(card, but=kept.name)
+
+
+def forget_graph(card: Card, *, but: str = "") -> None:
+    """Remove the graphs of a style from the cache, as far as they can be removed."""
+    for path in cache_dir().glob(f"{_key(card)}-*.onnx"):
+        if path.name != but:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _key(card: Card) -> str:
+    if not card.sha256:
+        raise FstError(f"the card of {card.name} has no checksum; save the style again")
+    said = [GRAPH_VERSION, card.sha256, sorted(card.net.items())]
+    return _digest(json.dumps(said).encode())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]

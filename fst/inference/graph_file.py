@@ -1,0 +1,224 @@
+"""One file is one exported graph: uint8 pixels in, uint8 pixels out, any batch, height and width.
+
+``.pt2`` is torch.export's program, ``.onnx`` runs in ONNX Runtime and its kin. Both carry the
+style's card and the parity that was measured on the file itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import Dim
+
+from fst.errors import FstError, pip_install
+from fst.nets.style_file import Card
+from fst.nets.transformer_net import MIN_SIDE, PixelNet, TransformerNet
+from fst.pictures.image import write_whole
+
+FORMATS = ("pt2", "onnx")
+MAX_SIDE = 16384  # pixels
+MAX_BATCH = 1024
+# batch, height, width: the least, odd ones, more than one picture
+PARITY_SHAPES = ((1, 16, 16), (1, 17, 31), (2, 65, 48), (3, 33, 129), (1, 255, 339))
+
+Run = Callable[[Tensor], Tensor]
+
+
+def export_graph(
+    net: TransformerNet, card: Card, path: Path, *, file_format: str, half: bool = False
+) -> dict[str, Any]:
+    """Write the graph, run the written file at several odd sizes, and return the parity.
+
+    ``half`` computes in float16, for GPUs. The file appears only if no pixel is off by more than 1
+    of 255, or 2 in half precision, from eager PyTorch in float32; else ``FstError`` is raised and
+    nothing is left behind.
+    """
+    if file_format not in FORMATS:
+        raise FstError(f"--format {file_format} is unknown; use one of {', '.join(FORMATS)}")
+    pixel_net = PixelNet(net).eval()
+    written_net = PixelNet(copy.deepcopy(net).half()).eval() if half else pixel_net
+    most = 2 if half else 1
+    with _quiet():
+        pack = _pack_pt2(written_net) if file_format == "pt2" else _pack_onnx(written_net)
+        load = load_pt2 if file_format == "pt2" else load_onnx
+        parity = measure_parity(pixel_net, load(pack({})))
+        card.export[file_format] = parity
+        data = pack({"card": json.dumps(asdict(card), ensure_ascii=False)})
+
+        def check(written: Path) -> None:
+            again = measure_parity(pixel_net, load(written.read_bytes()))
+            worst = max(again["max_difference"], parity["max_difference"])
+            if worst > most:
+                cure = "please report this with your torch version"
+                if half:  # where hatching or dots are decided by a bit, rounding moves them
+                    cure = f"float16 is too coarse for {card.name}: leave out --half"
+                raise FstError(
+                    f"{path} is not written: a pixel of the exported graph is off by {worst} of "
+                    f"255; {cure}"
+                )
+
+        write_whole(path, data, check=check)
+    return parity
+
+
+def onnx_bytes(net: TransformerNet) -> bytes:
+    """A net's whole pass from pixels to pixels as the bytes of an ``.onnx`` file."""
+    with _quiet():
+        return _pack_onnx(PixelNet(net).eval())({})
+
+
+def measure_parity(pixel_net: PixelNet, run: Run) -> dict[str, Any]:
+    """The largest and mean difference between a graph and eager PyTorch, in levels of 255."""
+    generator = torch.Generator().manual_seed(0)
+    largest, total, count = 0, 0.0, 0
+    for batch, height, width in PARITY_SHAPES:
+        noise = torch.rand(batch, 3, height, width, generator=generator)
+        ramp = torch.linspace(0, 1, width).expand(batch, 3, height, width)
+        pixels = ((noise * 0.3 + ramp * 0.7) * 255).to(torch.uint8)
+        with torch.inference_mode():
+            expected = pixel_net(pixels)
+        got = run(pixels)
+        if got.shape != expected.shape or got.dtype != torch.uint8:
+            raise FstError(
+                f"the exported graph returned {tuple(got.shape)} for {tuple(pixels.shape)}; "
+                "please report this with your torch version"
+            )
+        difference = (got.int() - expected.int()).abs()
+        largest = max(largest, int(difference.max()))
+        total += float(difference.sum())
+        count += difference.numel()
+    shapes = ["x".join(map(str, shape)) for shape in PARITY_SHAPES]
+    return {
+        "max_difference": largest,
+        "mean_difference": total / count,
+        "shapes": shapes,
+        "torch": torch.__version__,
+    }
+
+
+def load_pt2(data: bytes) -> Run:
+    """The bytes of a ``.pt2`` file -> a function from pixels to pixels."""
+    module = torch.export.load(io.BytesIO(data)).module()
+
+    def run(pixels: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return module(pixels)
+
+    return run
+
+
+def load_onnx(data: bytes) -> Run:
+    """The bytes of an ``.onnx`` file -> a function from pixels to pixels, in ONNX Runtime."""
+    onnxruntime = _require("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.enable_cpu_mem_arena = False  # the arena keeps 11 GB after one 2048 px photo
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    def run(pixels: Tensor) -> Tensor:
+        (stylized,) = session.run(None, {"pixels": np.ascontiguousarray(pixels.numpy())})
+        return torch.from_numpy(stylized)
+
+    return run
+
+
+def _dynamic() -> dict[str, dict[int, Any]]:
+    return {
+        "pixels": {
+            0: Dim("batch", min=1, max=MAX_BATCH),
+            2: Dim("height", min=MIN_SIDE, max=MAX_SIDE),
+            3: Dim("width", min=MIN_SIDE, max=MAX_SIDE),
+        }
+    }
+
+
+def _example() -> tuple[Tensor]:
+    # a batch of 2 and unlike sides: torch.export freezes a dimension of 1 and merges equal ones
+    return (torch.zeros(2, 3, 70, 93, dtype=torch.uint8),)
+
+
+def program_of(pixel_net: PixelNet) -> torch.export.ExportedProgram:
+    """torch.export's program of the whole pass, for any size, on the net's device and in its
+    precision."""
+    pixels = _example()[0].to(pixel_net.net.conv1.conv.weight.device)
+    with _quiet():
+        return torch.export.export(pixel_net, (pixels,), dynamic_shapes=_dynamic())
+
+
+def aoti_package(program: torch.export.ExportedProgram, path: Path) -> Run:
+    """Compile a program ahead of time (AOTInductor) into ``path``, a .pt2 package, and load it.
+
+    The package needs no Python to run. It is for the device, the processor and the PyTorch it was
+    made with, and a C++ compiler must be there to make it.
+    """
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    with _quiet():
+        return aoti_load_package(aoti_compile_and_package(program, package_path=str(path)))
+
+
+def _pack_pt2(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
+    program = program_of(pixel_net)
+
+    def pack(metadata: dict[str, str]) -> bytes:
+        buffer = io.BytesIO()
+        extra = {f"{key}.json": value for key, value in metadata.items()}
+        torch.export.save(program, buffer, extra_files=extra)
+        return buffer.getvalue()
+
+    return pack
+
+
+def _pack_onnx(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
+    _require("onnx")
+    _require("onnxscript")
+    program = torch.onnx.export(
+        pixel_net,
+        _example(),
+        dynamo=True,
+        dynamic_shapes=_dynamic(),
+        input_names=["pixels"],
+        output_names=["stylized"],
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+
+    def pack(metadata: dict[str, str]) -> bytes:
+        model = program.model_proto
+        for key, value in metadata.items():
+            entry = model.metadata_props.add()
+            entry.key, entry.value = key, value
+        return model.SerializeToString()
+
+    return pack
+
+
+def _require(package: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(package)
+    except ImportError:
+        raise FstError(f"--format onnx needs {package}; {pip_install('onnx')}") from None
+
+
+class _quiet(warnings.catch_warnings):
+    """Keep the exporters' notes to themselves, not to us, out of the output."""
+
+    def __enter__(self) -> Any:
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        logging.getLogger("onnxscript").setLevel(logging.ERROR)
+        entered = super().__enter__()
+        warnings.simplefilter("ignore")
+        return entered

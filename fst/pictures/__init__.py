@@ -1,0 +1,1 @@
+"""Pictures: read, written, painted and looked at; may import system and errors."""

@@ -1,0 +1,49 @@
+"""Where the package's own files are, inside an installed package or beside it in a clone; and where
+it may keep what can be made again.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from fst.errors import FstError, pip_install
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def configs_dir() -> Path:
+    """The folder of the Hydra configs."""
+    return _inside_or_beside("configs")
+
+
+def checkpoints_dir() -> Path:
+    """The folder of the shipped style files."""
+    return _inside_or_beside("checkpoints")
+
+
+def cache_dir() -> Path:
+    """The user's folder for what can be made again: $FST_CACHE, or fst in $XDG_CACHE_HOME."""
+    if os.environ.get("FST_CACHE"):
+        return Path(os.environ["FST_CACHE"]).expanduser()
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(caches).expanduser() / "fst"
+
+
+def shipped_loss_networks() -> dict[str, Path]:
+    """Name -> file of the loss networks that come with the package."""
+    return {path.stem: path for path in checkpoints_dir().glob("loss_networks/*.safetensors")}
+
+
+def sample_photo(name: str) -> Path:
+    """One of the free photographs inside scikit-image's wheel, such as ``astronaut.png``."""
+    found = find_spec("skimage")
+    if found is None or found.origin is None:
+        raise FstError(f"the sample photos are missing; {pip_install('samples')}")
+    return Path(found.origin).parent / "data" / name
+
+
+def _inside_or_beside(name: str) -> Path:
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else PACKAGE.parent / name

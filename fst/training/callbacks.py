@@ -1,0 +1,205 @@
+"""What is shown beside the training step: previews, progress, the photos that were skipped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+
+from fst.data.dataset import PhotoBatch
+from fst.pictures.image import (
+    Picture,
+    contact_sheet,
+    read_picture,
+    save_picture,
+    to_image,
+    to_tensor,
+)
+from fst.system.console import duration
+from fst.training.checkpointing import at_step_boundary
+from fst.training.lightning_module import FastStyleTransfer
+
+EARLY_PREVIEWS = (0, 25, 50, 100)  # steps; the first comes before the first step
+
+
+class Previews(pl.Callback):
+    """Fixed held-out photos, stylized every ``every`` steps, as JPEG files and in TensorBoard.
+
+    ``photos`` are shown whole with the shorter side at ``size`` pixels; the painting goes into
+    TensorBoard once.
+    """
+
+    def __init__(
+        self, *, photos: Sequence[Path], painting: Tensor, size: int, every: int, folder: Path
+    ) -> None:
+        self.contents = [to_tensor(read_picture(path).resized(size).rgb) for path in photos]
+        self.painting = painting
+        self.every = every
+        self.folder = folder
+
+    @rank_zero_only
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0 or self._due(trainer):  # again, as curves end before this step
+            self.show(trainer, pl_module)
+        if trainer.global_step == 0:
+            for writer in _writers(trainer):
+                writer.add_image("painting", self.painting[0], 0)
+                for number, content in enumerate(self.contents):
+                    writer.add_image(f"photo/{number}", content[0], 0)
+
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        if at_step_boundary(trainer) and self._due(trainer):
+            self.show(trainer, pl_module)
+
+    def _due(self, trainer: pl.Trainer) -> bool:
+        step = trainer.global_step
+        return step in EARLY_PREVIEWS or step % self.every == 0 or step == trainer.max_steps
+
+    @rank_zero_only
+    def show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stylize the photos with the net as it is."""
+        assert isinstance(pl_module, FastStyleTransfer)
+        if not self.contents:
+            return
+        step = trainer.global_step
+        stylized = []
+        with torch.no_grad():
+            for content in self.contents:
+                content = content.to(pl_module.net.conv1.conv.weight)
+                stylized.append(pl_module.net(content).float().cpu())
+        for writer in _writers(trainer):
+            for number, picture in enumerate(stylized):
+                writer.add_image(f"preview/{number}", picture[0], step)
+            writer.flush()
+        rows = [[to_image(picture) for picture in row] for row in (self.contents, stylized)]
+        sheet = contact_sheet(rows)
+        save_picture(self.folder / f"step_{step:06d}.jpg", Picture(rgb=sheet), quality=90)
+
+
+def _writers(trainer: pl.Trainer) -> list[Any]:
+    return [lg.experiment for lg in trainer.loggers if isinstance(lg, TensorBoardLogger)]
+
+
+class SkippedPhotos(pl.Callback):
+    """Names every unreadable photo once in a report file: path, tab, reason.
+
+    ``known`` are those found before training. Other processes write reports of their own.
+    """
+
+    def __init__(self, *, report: Path, known: Sequence[tuple[str, str]]) -> None:
+        self.report = report
+        self.known = list(known)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # of the first process: another may have counted itself a folder further
+        self.report = trainer.strategy.broadcast(self.report)
+        if trainer.global_rank:
+            name = f"{self.report.stem}.rank{trainer.global_rank}{self.report.suffix}"
+            self.report = self.report.with_name(name)
+        else:
+            self._add(self.known)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: PhotoBatch, *args: Any
+    ) -> None:
+        if batch.skipped:
+            self._add(batch.skipped)
+
+    def _add(self, skipped: Sequence[tuple[str, str]]) -> None:
+        seen = set(read_skipped(self.report))
+        new = {path: reason for path, reason in skipped if path not in seen}
+        if new:
+            with self.report.open("a", encoding="utf-8", errors="surrogateescape") as handle:
+                handle.writelines(f"{path}\t{reason}\n" for path, reason in new.items())
+
+
+def read_skipped(report: Path) -> list[str]:
+    """The paths in a report of skipped photos; none if there is no report."""
+    if not report.exists():
+        return []
+    text = report.read_text(encoding="utf-8", errors="surrogateescape")
+    return [line.split("\t")[0] for line in text.splitlines()]
+
+
+class Progress(TQDMProgressBar):
+    """The bar on a terminal (ETA and the three terms); plain lines where there is none.
+
+    Also logs ``images_per_s`` and ``learning_rate`` every ``every`` steps.
+    """
+
+    def __init__(self, *, terminal: bool, every: int) -> None:
+        super().__init__(refresh_rate=1 if terminal else 0)
+        self.every = every
+        self.terminal = terminal
+        self._mark = (0.0, 0)
+        self._images = 0
+        self._started = (0.0, 0)
+        self._before_s = 0.0
+        self._terms: dict[str, float] = {}  # Lightning's own would be taken off the GPU each step
+
+    def elapsed_s(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return self._before_s + (time.monotonic() - self._started[0] if self._started[0] else 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"elapsed_s": self.elapsed_s()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._before_s = float(state_dict["elapsed_s"])
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        return dict(self._terms)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self._started = (time.monotonic(), trainer.global_step)
+        self._mark, self._images = (time.monotonic(), trainer.global_step), 0
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: PhotoBatch,
+        batch_idx: int,
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._images += len(batch.paths) * trainer.world_size
+        step = trainer.global_step
+        if step % self.every or step == self._mark[1]:
+            return
+        now = time.monotonic()
+        speed = self._images / max(now - self._mark[0], 1e-9)
+        pl_module.log("images_per_s", speed)
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        pl_module.log("learning_rate", lr)
+        self._mark, self._images = (now, step), 0
+        if self.terminal or self._speak(step, trainer):
+            self._terms = {
+                k.removeprefix("train/"): float(v)
+                for k, v in trainer.callback_metrics.items()
+                if k.startswith("train/")
+            }
+        if not self.terminal and trainer.is_global_zero and self._speak(step, trainer):
+            named = "  ".join(f"{k} {v:.4g}" for k, v in self._terms.items())
+            per_step = (now - self._started[0]) / (step - self._started[1])
+            left = duration(per_step * (int(trainer.max_steps) - step))
+            print(
+                f"step {step}/{trainer.max_steps}  {named}  {speed:.1f} images/s  ETA {left}",
+                flush=True,
+            )
+
+    def _speak(self, step: int, trainer: pl.Trainer) -> bool:
+        every = max(self.every, int(trainer.max_steps) // 100)
+        return step % every < self.every or step == trainer.max_steps

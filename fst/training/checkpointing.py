@@ -1,0 +1,202 @@
+"""What keeps a run from being lost: whole checkpoints, the best among them, a stop on a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import CheckpointIO
+from pytorch_lightning.trainer.states import TrainerFn
+
+from fst.errors import FstError
+from fst.system.signals import STOP, WARNINGS, requeue
+from fst.training.checkpoint_files import Checkpoints, read_checkpoint, write_checkpoint
+
+BEST_BY = "val/total"
+
+
+class WholeFiles(CheckpointIO):
+    """Lightning's checkpoints through ``checkpoint_files``; the first process writes.
+
+    Lightning's own files are staged in $TMPDIR and not flushed to the disk. A failure is kept in
+    ``failure``, for all processes to hear of.
+    """
+
+    failure: str | None = None
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        try:
+            write_checkpoint(Path(path), checkpoint)
+        except FstError as error:
+            self.failure = str(error)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+class KeepCheckpoints(pl.Callback):
+    """Writes a checkpoint every ``every`` steps and at the end; keeps the newest and the best.
+
+    Where a validation follows a step, the checkpoint is written after it: what goes on from there
+    has its curve whole. Interrupted before, it says that the validation is owed, and whoever goes
+    on begins with it. ``look`` is called before each, to refuse or to mend a state that is not
+    finite. The best is that of the least ``val/total``.
+    """
+
+    def __init__(
+        self, *, files: Checkpoints, every: int, keep: int, look: Callable[[pl.Trainer], None]
+    ) -> None:
+        self.files, self.every, self.keep, self.look = files, every, keep, look
+        self.best = float("inf")
+        self.owed = False
+        self._saved: tuple[int, bool] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "owed": self.owed}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.best, self.owed = float(state_dict["best"]), bool(state_dict["owed"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.owed:
+            self.owed = False
+            _validate(trainer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        due = at_step_boundary(trainer) and trainer.global_step % self.every == 0
+        if due and not validation_follows(trainer):
+            log_now(trainer)
+            self.save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING or not at_step_boundary(trainer):
+            return
+        value = float(trainer.callback_metrics.get(BEST_BY, float("inf")))
+        if value < self.best:
+            self.look(trainer)
+            self.best = value
+            self._write(trainer, self.files.best)
+        if trainer.global_step % self.every == 0:
+            self.save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save(trainer)
+
+    def save(self, trainer: pl.Trainer, *, owed: bool = False) -> None:
+        """Write the checkpoint of this step; ``owed`` if its validation is still to be run."""
+        step = trainer.global_step
+        if self._saved == (step, owed):
+            return
+        self.look(trainer)
+        self.owed = owed
+        self._write(trainer, self.files.path(step))
+        self.owed = False
+        self._saved = step, owed
+        if trainer.is_global_zero:
+            self.files.prune(self.keep)
+
+    def _write(self, trainer: pl.Trainer, path: Path) -> None:
+        trainer.save_checkpoint(path, weights_only=False)
+        files = trainer.strategy.checkpoint_io
+        assert isinstance(files, WholeFiles)
+        failure = trainer.strategy.broadcast(files.failure)
+        if failure is not None:
+            newest = self.files.newest()
+            kept = f"; {newest} is as it was" if newest else ""
+            raise FstError(f"{failure}{kept}")
+
+
+class StopOnSignal(pl.Callback):
+    """On a noted signal finishes the step, writes the checkpoint and exits 130 or 143.
+
+    All processes agree on it, so that none waits for another. A validation is broken off and
+    owed. A cluster's warning has the job put into the queue again, if it got anywhere.
+    """
+
+    def __init__(self, *, checkpoints: KeepCheckpoints) -> None:
+        self.checkpoints = checkpoints
+        self._first_step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        STOP.install()  # Lightning has put its own in place, which saves nothing
+        self._first_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        number = agreed(trainer, STOP.received or 0) if at_step_boundary(trainer) else 0
+        if number:
+            log_now(trainer)
+            self._stop(trainer, number, owed=validation_follows(trainer))
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and at_step_boundary(trainer):
+            number = agreed(trainer, STOP.received or 0)
+            if number:
+                self._stop(trainer, number, owed=True)
+
+    def _stop(self, trainer: pl.Trainer, number: int, *, owed: bool) -> None:
+        self.checkpoints.save(trainer, owed=owed)
+        step = trainer.global_step
+        if trainer.is_global_zero:
+            if number in WARNINGS and step > self._first_step and (job := requeue()):
+                print(f"\nstopped at step {step}; job {job} is queued again", flush=True)
+            else:
+                print(f"\nstopped at step {step}; the same command goes on from there", flush=True)
+        raise SystemExit(128 + number)
+
+
+def agreed(trainer: pl.Trainer, number: int) -> int:
+    """The largest ``number`` of all processes. Lightning itself waits for them at every batch."""
+    if trainer.world_size == 1:
+        return number
+    mine = torch.tensor(number, device=trainer.strategy.root_device)
+    return int(trainer.strategy.reduce(mine, reduce_op="max"))
+
+
+def at_step_boundary(trainer: pl.Trainer) -> bool:
+    """Whether the batch that has just ended completed an optimizer step."""
+    return not trainer.fit_loop._should_accumulate()
+
+
+def validation_follows(trainer: pl.Trainer) -> bool:
+    """Whether Lightning runs a validation after the batch that has just ended."""
+    loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+    if fetcher is None or trainer.limit_val_batches == 0:
+        return False
+    return loop._should_check_val_fx(fetcher)
+
+
+def log_now(trainer: pl.Trainer) -> None:
+    """Log the step that has just ended, which Lightning does after the last callback.
+
+    A checkpoint must not be ahead of the curves: who goes on from it does not log its step.
+    """
+    trainer._logger_connector.update_train_step_metrics()
+    if trainer._results is not None:
+        trainer._results.clear()  # once is enough
+
+
+def _validate(trainer: pl.Trainer) -> None:
+    """Run the validation that Lightning runs between two steps."""
+    loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+    first = connector._first_loop_iter
+    trainer.validating = True
+    loop.val_loop.restarting = False  # from its first batch
+    loop.val_loop.run()
+    trainer.training = True
+    connector._first_loop_iter = first
