@@ -25,8 +25,8 @@ class Stylizer:
     ``openvino``, the last two on the CPU only, or ``auto``: the fastest that is worth its start
     for ``pixels_to_come`` in all pictures together (see
     ``fst.inference.backends.choose_backends``). ``say`` is told, in a sentence, what takes long or
-    goes wrong on the way to it. Raises ``FstError`` for a style that is unknown or damaged, a device
-    that is not here, a backend that is not installed.
+    goes wrong on the way to it. Raises ``FstError`` for a style that is unknown or damaged, a
+    device that is not here, a backend that is not installed.
 
     >>> stylizer = Stylizer("great_wave")
     >>> stylizer(Image.open("photo.jpg")).save("wave.jpg")
