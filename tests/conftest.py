@@ -125,7 +125,7 @@ def train(
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(sys, "argv", ["fst"])
 
-    def call(*words: str, given: bool = True) -> int:
+    def call(*words: str, given: bool = True, given_painting: bool = True) -> int:
         base = [
             "experiment=laptop",
             "loss=relative",  # a calibrated one takes its time
@@ -134,7 +134,8 @@ def train(
             *TINY,
         ]
         if given:
-            base += [f"style.image={painting}", f"data.root={photos}"]
+            base += [f"data.root={photos}"]
+            base += [f"style.image={painting}"] if given_painting else []
         keys = {word.partition("=")[0] for word in words}
         os.environ.pop("FST_RUN_FOLDER", None)
         return main(["train", *(w for w in base if w.partition("=")[0] not in keys), *words])

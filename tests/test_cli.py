@@ -6,8 +6,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from fst.cli import VERBS, main, prepare_overrides
+from fst.cli import VERBS, main
 from fst.errors import FstError, pip_install
+from fst.experiments.overrides import prepare_overrides
 from fst.system.paths import configs_dir
 
 ODD_NAMES = [

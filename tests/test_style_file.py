@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from fst.errors import FstError
 from fst.nets.style_file import (
-    FORMAT_VERSION,
+    SEVERAL_VERSION,
     Card,
     find_style,
     load_style,
@@ -98,7 +98,7 @@ def test_foreign_and_newer_files_are_refused(tiny_style: Path, tmp_path: Path) -
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(FstError, match="is not a style of fst"):
         load_style(tmp_path / "foreign.safetensors")
-    newer = rewrite(tiny_style, tmp_path / "newer.safetensors", format_version=FORMAT_VERSION + 1)
+    newer = rewrite(tiny_style, tmp_path / "newer.safetensors", format_version=SEVERAL_VERSION + 1)
     with pytest.raises(FstError, match=r"newer than .* update fst"):
         load_style(newer)
     wrong = rewrite(

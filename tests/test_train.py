@@ -20,9 +20,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fst.cli import main
 from fst.experiments.run_folder import RunFolder
+from fst.experiments.warm_start import find_start
 from fst.nets.style_file import load_style, read_card, shipped_styles
 from fst.nets.transformer_net import TransformerNet
-from fst.nets.warm_start import warm_start
 from fst.system.paths import configs_dir
 from fst.training.checkpoint_files import step_of
 from tests.conftest import TINY, Train
@@ -204,17 +204,18 @@ def test_a_cpu_begins_with_a_shipped_net(
     with hydra.initialize_config_dir(str(configs_dir()), version_base="1.3"):
         config = hydra.compose("train", [f"experiment={experiment}", "style=woodcut"])
     net = TransformerNet(**config.net)
-    origin = warm_start(net, config.warm_start, style="woodcut")
-    assert origin is not None
+    start = find_start(net, config.warm_start, style="woodcut")
+    assert start is not None
+    origin = start.put_into(net, ["woodcut"])
     shipped = shipped_styles()["starry_night"]
     assert origin["sha256"] == read_card(shipped).sha256
     assert same(net.state_dict(), tensors(shipped))
     assert "warm start     from the net of starry_night" in capsys.readouterr().out
 
     small = TransformerNet(**{**config.net, "width": 4})
-    assert warm_start(small, config.warm_start, style="woodcut") is None
+    assert find_start(small, config.warm_start, style="woodcut") is None
     assert "none: net.width=4, starry_night's is 16" in capsys.readouterr().out
-    assert warm_start(net, config.warm_start, style="starry_night") is None  # not with itself
+    assert find_start(net, config.warm_start, style="starry_night") is None  # not with itself
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from fst.inference.stylizer import Stylizer
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import PerceptualLoss
-from fst.nets.style_file import Card, find_style, read_card, rewrite_card
+from fst.nets.style_file import Card, find_style, parted_address, read_card, rewrite_card
 from fst.pictures.artifacts import find_artifacts, flat_photos
 from fst.pictures.image import make_folder, read_picture, to_image, to_tensor, write_whole
 from fst.pictures.painting import Painting, load_painting
@@ -78,7 +78,7 @@ def evaluate(config: DictConfig) -> list[dict[str, Any]]:
     make_folder(folder)
     say(f"machine        {machine()}")
     say(f"photos         {len(photos)} of {config.data.root}")
-    names = [path.stem for path in paths]
+    names = [parted_address(path)[1] or path.stem for path in paths]
     labels = [  # several checkpoints of one style are told apart by their folders
         name if names.count(name) == 1 else f"{path.parent.name}_{name}"
         for path, name in zip(paths, names, strict=True)
@@ -137,7 +137,9 @@ def settings_beside(path: Path) -> dict[str, Any]:
 
 def painting_of(config: DictConfig, path: Path, card: Card) -> Painting:
     """The painting that a style was trained on, as its run or its shipped config names it."""
-    named = settings_beside(path).get("style")
+    settings = settings_beside(path)
+    several = {style["name"]: style for style in settings.get("paintings", [])}
+    named = several.get(card.name) if several else settings.get("style")
     if named is None:
         known = configs_dir() / "style" / f"{card.name}.yaml"
         if not known.exists() and config.style.image is None:

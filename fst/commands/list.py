@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fst.errors import FstError
-from fst.nets.style_file import read_card, shipped_styles, trained_styles
+from fst.nets.style_file import parted_address, read_card, shipped_styles, trained_styles
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,5 +25,6 @@ def main(argv: list[str] | None = None) -> int:
             continue
         parts = [painting.get(key) for key in ("title", "artist", "year")]
         title = ", ".join(str(part) for part in parts if part) or "your own painting"
-        print(f"{name:<{width}}  {where:<8} {path.stat().st_size / 1e6:4.1f} MB  {title}")
+        size = parted_address(path)[0].stat().st_size
+        print(f"{name:<{width}}  {where:<8} {size / 1e6:4.1f} MB  {title}")
     return 0

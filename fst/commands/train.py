@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +24,20 @@ from fst.data.dataset import PhotoData, collate
 from fst.data.photo_files import file_size
 from fst.experiments.parts import (
     build_data,
-    build_loss,
+    build_losses,
     build_network,
-    build_painting,
     build_previews,
+    build_styles,
     build_trainer,
     calibration_photos,
 )
-from fst.experiments.run_card import build_card, log_hyperparameters
+from fst.experiments.run_card import build_cards, log_hyperparameters
 from fst.experiments.run_folder import RunFolder, fingerprint, machine, open_run
 from fst.experiments.settings import check_settings, plain, run_hydra
-from fst.nets.style_file import save_style, shipped_styles, trained_styles
+from fst.experiments.warm_start import best_row, find_start, known_weights
+from fst.loss.perceptual_loss import PerceptualLoss
+from fst.nets.style_file import save_styles, shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
-from fst.nets.warm_start import warm_start
 from fst.system.console import duration, first_process, hush_libraries, say
 from fst.training.callbacks import read_skipped
 from fst.training.checkpoint_files import step_of
@@ -63,46 +65,64 @@ def train(config: DictConfig) -> Path:
     """
     hush_libraries()
     check_settings(config)
-    painting = build_painting(config)
-    config.style.name = name = config.style.name or painting.name
+    styles = build_styles(config)
+    config.style.name = name = config.style.name or styles[0][1].name
     data = build_data(config)
     network = build_network(config)
     inputs = {
-        "painting": fingerprint(painting.image.numpy().tobytes()),
+        "painting": fingerprint(*(painting.image.numpy().tobytes() for _, painting in styles)),
         "photos": fingerprint(
             *(f"{p.name} {file_size(p)}" for p in [*data.train_paths, *data.val_paths])
         ),
         "loss network": network.fingerprint(),
     }
-    run, checkpoint, settings = _open_run(config, inputs)
+    several = [plain(one.style) for one, _ in styles] if len(styles) > 1 else None
+    run, checkpoint, settings = _open_run(config, inputs, several)
     path = run.style_file(name)
     done = step_of(checkpoint) if checkpoint else 0
     if path.exists() and done >= config.trainer.max_steps:
         say(f"{run.path} is trained already; resume=false trains another beside it")
-        _say_end(run, path, name)
+        _say_end(run, path, name, styles[0][0].style.name)
         return path
     about = RunFolder(checkpoint.resolve().parent.parent).about() if checkpoint else {}
     pl.seed_everything(config.seed, verbose=False)
-    net = TransformerNet(**config.net)
-    say(f"painting       {painting.source} ({config.style.title or name})")
+    net = TransformerNet(**config.net, paintings=len(styles))
+    for one, painting in styles:
+        say(f"painting       {painting.source} ({one.style.title or one.style.name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"loss network   {network.description}")
-    origin = about.get("warm_start")
-    if not checkpoint:
-        origin = warm_start(net, config.warm_start, style=name)
+    start = None if checkpoint else find_start(net, config.warm_start, style=name)
     known = about.get("weights")
-    if config.loss.calibrated and known is None:
+    if several is not None and start is not None and known is None:
+        known = known_weights(start, [one for one, _ in styles], network)
+    known = known if isinstance(known, list) else [known] * len(styles)
+    if config.loss.calibrated and None in known:
         say("               solving for the weights of the loss")
-    loss = build_loss(config, painting, network, lambda: calibration_photos(data), known)
-    compiled = {"compile": config.compile, "compile_mode": config.compile_mode}
-    module = FastStyleTransfer(net=net, loss=loss, **compiled, **config.optimizer)
-    if config.loss.calibrated:
+    loss = build_losses(styles, network, lambda: calibration_photos(data), known)
+    origin = about.get("warm_start")
+    if start is not None:
+        names = [one.style.name for one, _ in styles]
+        nearest = None
+        if isinstance(loss, PerceptualLoss):
+            nearest = partial(best_row, loss=loss, photos=calibration_photos(data))
+        origin = start.put_into(net, names, nearest)
+    module = FastStyleTransfer(
+        net=net,
+        loss=loss,
+        compile=config.compile,
+        compile_mode=config.compile_mode,
+        names=[one.style.name for one, _ in styles],
+        seed=config.seed,
+        moving_weight=config.loss.moving_weight,
+        **config.optimizer,
+    )
+    if isinstance(loss, PerceptualLoss) and config.loss.calibrated:
         say(
             f"strength       {config.style.strength}: style {loss.style_weight:.3g}, total "
             f"variation {loss.tv_weight:.3g} beside content {loss.content_weight:.3g}"
         )
     say(f"run folder     {run.path}" + (f" (going on from step {done})" if checkpoint else ""))
-    previews = build_previews(config, run, data, painting)
+    previews = build_previews(config, run, data, styles)
     trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not run.checkpoints.found():
@@ -113,15 +133,15 @@ def train(config: DictConfig) -> Path:
             previews.show(trainer, module)  # curves were taken to end before this step
         validate(trainer, module, data)
         if trainer.is_global_zero:
-            card = build_card(config, trainer, loss, data, origin)
-            save_style(path, net, card, half=config.half)
-            log_hyperparameters(trainer, config, card)
-            _say_end(run, path, name)
+            cards = build_cards(config, trainer, [one for one, _ in styles], loss, data, origin)
+            save_styles(path, net, cards, half=config.half)
+            log_hyperparameters(trainer, config, origin)
+            _say_end(run, path, name, styles[0][0].style.name)
     return path
 
 
 def _open_run(
-    config: DictConfig, inputs: dict[str, str]
+    config: DictConfig, inputs: dict[str, str], several: list[dict[str, Any]] | None
 ) -> tuple[RunFolder, Path | None, dict[str, Any]]:
     """The run folder, the checkpoint to go on from, and the settings that belong into it."""
     resume = str(config.resume)
@@ -133,6 +153,8 @@ def _open_run(
         config.run_dir = os.environ[RUN_FOLDER_VARIABLE]
         resume = "auto" if resume.lower() == "false" else resume
     settings = plain(config)
+    if several is not None:
+        settings["paintings"] = several
     run, checkpoint = open_run(Path(config.run_dir).expanduser(), settings, inputs, resume=resume)
     config.run_dir = settings["run_dir"] = str(run.path)
     os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
@@ -148,7 +170,7 @@ def _say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoDat
     seconds: list[float] = []
     while len(seconds) < 6 and (len(seconds) < 3 or min(seconds) < 0.9 * sorted(seconds)[1]):
         start = time.monotonic()  # the first ones are slow; stop when the two best agree
-        module.loss(module.net(batch), batch).total.backward()
+        module.losses(batch, range(data.batch_size)).total.backward()
         seconds.append(time.monotonic() - start)
     module.net.zero_grad(set_to_none=True)
     steps = int(trainer.max_steps) * trainer.accumulate_grad_batches
@@ -156,13 +178,15 @@ def _say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoDat
     say(f"estimate       about {left} for {trainer.max_steps} steps on {machine()}")
 
 
-def _say_end(run: RunFolder, path: Path, name: str) -> None:
+def _say_end(run: RunFolder, path: Path, name: str, painting: str) -> None:
+    """``name`` is that of the net, ``painting`` that of its first or only painting."""
     reports = run.path.glob(f"{run.skipped_photos.stem}*")
     skipped = {photo for report in reports for photo in read_skipped(report)}
     if skipped:
         say(f"skipped        {len(skipped)} unreadable photos, named in {run.skipped_photos}")
     say(f"style file     {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    known = {**trained_styles(), **shipped_styles()}.get(name)  # as fst stylize looks for it
-    by_name = known is not None and known.resolve() == path.resolve()
-    say(f'try it         fst stylize PHOTO.jpg --style "{name if by_name else path}"')
+    address = path if name == painting else Path(f"{path}:{painting}")
+    known = {**trained_styles(), **shipped_styles()}.get(painting)  # as fst stylize looks for it
+    by_name = known is not None and known.resolve() == address.resolve()
+    say(f'try it         fst stylize PHOTO.jpg --style "{painting if by_name else address}"')
     say(f'curves         tensorboard --logdir "{run.path.parent}"')

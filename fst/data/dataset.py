@@ -32,6 +32,7 @@ class PhotoBatch(NamedTuple):
     photos: Tensor  # (B, 3, size, size), RGB in [0, 1]
     paths: list[str]
     skipped: list[tuple[str, str]]  # (path, reason)
+    samples: Sequence[int] = ()  # their numbers in training, or among the held-out photos
 
 
 def square_crop(
@@ -83,7 +84,8 @@ class PhotoFolder(Dataset[PhotoBatch]):
             path = self.paths[number]
             if number not in self.unreadable:
                 try:
-                    return PhotoBatch(self._crop(path, self.draw(sample)), [str(path)], skipped)
+                    crop = self._crop(path, self.draw(sample))
+                    return PhotoBatch(crop, [str(path)], skipped, [sample])
                 except FstError as error:
                     self.unreadable[number] = str(error)
             skipped.append((str(path), self.unreadable[number]))
@@ -129,7 +131,7 @@ class CenterCrops(Dataset[PhotoBatch]):
         path = self.paths[index]
         photo = open_photo(path)
         crop = square_crop(photo, min(photo.size), (0.5, 0.5), self.size)
-        return PhotoBatch(crop, [str(path)], [])
+        return PhotoBatch(crop, [str(path)], [], [index])
 
 
 class StepSampler(Sampler[list[int]]):
@@ -158,6 +160,7 @@ def collate(samples: Sequence[PhotoBatch]) -> PhotoBatch:
         torch.cat([sample.photos for sample in samples]),
         [path for sample in samples for path in sample.paths],
         [skip for sample in samples for skip in sample.skipped],
+        [number for sample in samples for number in sample.samples],
     )
 
 

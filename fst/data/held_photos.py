@@ -83,6 +83,7 @@ class HeldPhotos(Dataset[PhotoBatch]):
                 crop,
                 [str(self.folder.paths[number]) for number, _ in photos],
                 [skip for _, skipped in photos for skip in skipped],
+                block,
             )
             for block, photos, crop in zip(blocks, found, crops, strict=True)
         }

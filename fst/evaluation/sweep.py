@@ -14,7 +14,7 @@ from torch import Tensor
 from fst.errors import FstError
 from fst.experiments.run_folder import HARMLESS
 from fst.inference.stylizer import Stylizer
-from fst.nets.style_file import SUFFIX, Card, read_card
+from fst.nets.style_file import SUFFIX, Card, read_cards
 from fst.pictures.artifacts import Artifacts, find_artifacts
 from fst.pictures.image import Picture, contact_sheet, to_tensor
 from fst.pictures.painting import load_painting
@@ -47,8 +47,15 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
                 continue
             settings = yaml.safe_load(config.read_text(encoding="utf-8"))
             style = place / f"{settings.get('style', {}).get('name')}{SUFFIX}"
-            if style.exists():
-                found.append(Run(place, style, read_card(style), flat(settings)))
+            if not style.exists():
+                continue
+            cards = read_cards(style)
+            if len(cards) == 1:
+                found.append(Run(place, style, cards[0], flat(settings)))
+                continue
+            for card, own in zip(cards, settings["paintings"], strict=True):
+                address = Path(f"{style}:{card.name}")
+                found.append(Run(place, address, card, flat({**settings, "style": own})))
     if not found:
         named = ", ".join(map(str, folders))
         raise FstError(f"there is no finished run in {named}; `fst train -m ...` makes a sweep")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import hydra
 import pytorch_lightning as pl
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -16,14 +19,17 @@ from torch import Tensor
 from fst.data.dataset import PhotoData, collate
 from fst.data.held_photos import HeldPhotos
 from fst.errors import FstError
+from fst.experiments.overrides import quote
 from fst.experiments.run_folder import RunFolder
-from fst.experiments.settings import TERMS, plain
+from fst.experiments.settings import TERMS, config_error_sentence, plain
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
+from fst.loss.paintings_loss import PaintingsLoss
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.loss.strength import PROBES, calibrate
 from fst.pictures.image import resize_shorter, to_image, to_tensor
 from fst.pictures.painting import Painting, load_painting
+from fst.system.console import say
 from fst.training.callbacks import Previews, Progress, SkippedPhotos
 from fst.training.checkpoint_files import step_of
 from fst.training.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
@@ -48,6 +54,59 @@ def build_painting(config: DictConfig) -> Painting:
     return load_painting(**{key: config.style[key] for key in keys})
 
 
+def build_styles(config: DictConfig) -> list[tuple[DictConfig, Painting]]:
+    """The painting, or each of ``styles=``, with the config as it were for that one alone.
+
+    An entry is the name of a style config or a picture file; what the command line says of
+    ``style.`` holds for all. Raises ``FstError`` for names that are given twice, and for a single
+    painting that is named besides.
+    """
+    if config.styles is None:
+        return [(config, build_painting(config))]
+    words = [str(word) for word in HydraConfig.get().overrides.task]
+    keys = [word.split("=")[0].lstrip("+~") for word in words]
+    for key in ("style", "style.image", "style.painted", "style.file"):
+        if key in keys:
+            raise FstError(f"{key}= names one painting and styles= several; give one of them")
+    if len(config.styles) < 2:
+        raise FstError("styles= wants two paintings or more; for one say style=")
+    if config.style.name is None:
+        raise FstError("a net of several paintings needs a name of its own: style.name=NAME")
+    shared = [w for w, key in zip(words, keys, strict=True) if key not in ("styles", "style.name")]
+    styles = []
+    for entry in map(str, config.styles):
+        picture = Path(entry).expanduser().is_file()
+        chosen = ["style=own", f"style.image={quote(entry)}"] if picture else [f"style={entry}"]
+        try:
+            one = compose(HydraConfig.get().job.config_name, [*shared, *chosen])
+        except HydraException as error:
+            raise FstError(config_error_sentence(error)) from None
+        painting = build_painting(one)
+        one.style.name = one.style.name or painting.name
+        styles.append((one, painting))
+    names = [one.style.name for one, _ in styles]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FstError(f"styles= has {', '.join(twice)} twice; each painting needs its own name")
+    return styles
+
+
+def build_losses(
+    styles: Sequence[tuple[DictConfig, Painting]],
+    network: LossNetwork,
+    photos: Callable[[], Tensor],
+    known: Sequence[Mapping[str, float] | None],
+) -> PerceptualLoss | PaintingsLoss:
+    """The loss of one painting, or of several; ``known`` are the weights that are, one each."""
+    losses = []
+    for (config, painting), weights in zip(styles, known, strict=True):
+        loss = build_loss(config, painting, network, photos, weights)
+        if len(styles) > 1 and weights is None and config.loss.calibrated:
+            say(f"               {config.style.name}: style {loss.style_weight:.3g}")
+        losses.append(loss)
+    return losses[0] if len(losses) == 1 else PaintingsLoss(losses)
+
+
 def build_network(config: DictConfig) -> LossNetwork:
     """The configured loss network."""
     options = {key: v for key, v in plain(config.loss_network).items() if key not in CARD_ONLY}
@@ -68,6 +127,7 @@ def build_loss(
     are ``known`` from before.
     """
     options = plain(config.loss)
+    options.pop("moving_weight")
     calibrated, weights = options.pop("calibrated"), config.style.weights
     loss = PerceptualLoss(network=network, style_image=painting.image, **options)
     if known is not None:
@@ -102,12 +162,20 @@ def calibration_photos(data: PhotoData) -> Tensor:
 
 
 def build_previews(
-    config: DictConfig, run: RunFolder, data: PhotoData, painting: Painting
+    config: DictConfig,
+    run: RunFolder,
+    data: PhotoData,
+    styles: Sequence[tuple[DictConfig, Painting]],
 ) -> Previews:
-    """The configured previews of the first held-out photos."""
+    """The configured previews of the first held-out photos, after each painting."""
     return Previews(
         photos=data.val_paths[: config.previews.photos],
-        painting=to_tensor(resize_shorter(to_image(painting.image), config.previews.size)),
+        paintings={
+            str(one.style.name): to_tensor(
+                resize_shorter(to_image(painting.image), config.previews.size)
+            )
+            for one, painting in styles
+        },
         size=config.previews.size,
         every=config.previews.every,
         folder=run.previews,

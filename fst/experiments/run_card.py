@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,9 +12,32 @@ from fst.data.dataset import PhotoData
 from fst.experiments.parts import CARD_ONLY
 from fst.experiments.run_folder import machine
 from fst.experiments.settings import plain
+from fst.loss.paintings_loss import PaintingsLoss
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import Card
 from fst.training.callbacks import Progress
+
+
+def build_cards(
+    config: DictConfig,
+    trainer: pl.Trainer,
+    styles: Sequence[DictConfig],
+    loss: PerceptualLoss | PaintingsLoss,
+    data: PhotoData,
+    origin: Mapping[str, Any] | None,
+) -> list[Card]:
+    """The card of each painting of a finished run; for one, see ``build_card``."""
+    if not isinstance(loss, PaintingsLoss):
+        return [build_card(config, trainer, loss, data, origin)]
+    cards = []
+    for row, one in enumerate(styles):
+        card = build_card(one, trainer, loss.of(row), data, origin)
+        total = _final(trainer, "val_painting/").get(card.name)
+        card.losses = {} if total is None else {"total": total}
+        card.artifacts = {}
+        card.training["together_with"] = len(styles) - 1
+        cards.append(card)
+    return cards
 
 
 def build_card(
@@ -73,17 +96,20 @@ def _final(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
     }
 
 
-def log_hyperparameters(trainer: pl.Trainer, config: DictConfig, card: Card) -> None:
+def log_hyperparameters(
+    trainer: pl.Trainer, config: DictConfig, origin: Mapping[str, Any] | None
+) -> None:
     """Hyper-parameters beside the final losses and artifacts: TensorBoard compares runs."""
-    final = {**card.losses, **card.artifacts}
+    final = {**_final(trainer, "val/"), **_final(trainer, "val_artifacts/")}
     parameters = {
         "style": config.style.name,
+        "paintings": 1 if config.styles is None else len(config.styles),
         "loss_network": config.loss_network.file or config.loss_network.name,
         **{key: config.loss[key] for key in ("content_weight", "style_weight", "tv_weight")},
         **{f"{key}_multiplier": value for key, value in config.style.weights.items()},
         "style_size": config.style.size,
         "strength": config.style.strength if config.loss.calibrated else "",
-        "warm_start": (card.training["warm_start"] or {}).get("name", ""),
+        "warm_start": (origin or {}).get("name", ""),
         **config.optimizer,
         **config.net,
         "size": config.data.size,

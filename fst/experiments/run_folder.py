@@ -39,11 +39,14 @@ HARMLESS = (
     "logger",
     "data.workers",
     "style.root",
+    "paintings.root",
     "trainer.log_every_n_steps",
     "trainer.val_check_interval",
     "trainer.limit_val_batches",
     "trainer.enable_progress_bar",
 )
+# settings that came later, and what runs begun before them had in their place
+SINCE: dict[str, Any] = {"styles": None, "loss.moving_weight": 0}
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow", "numpy")
 
 
@@ -205,9 +208,12 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in {**old, **new}:
-            yield from differences(
-                old.get(name), new.get(name), f"{key}.{name}" if key else str(name)
-            )
+            inner = f"{key}.{name}" if key else str(name)
+            before = old.get(name, SINCE.get(inner))
+            yield from differences(before, new.get(name), inner)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for one, other in zip(old, new, strict=True):
+            yield from differences(one, other, key)
     elif old != new:
         yield f"{key} {old} -> {new}"
 

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fst.errors import FstError, pip_install
+from fst.experiments.overrides import prepare_overrides
 from fst.system.paths import configs_dir
 from fst.system.signals import STOP
 
@@ -59,7 +60,7 @@ NUMBERS = (
     *(f"style.{key}.{term}" for key in ("weights", "johnson_weights") for term in TERMS),
     *("loss.content_weight", "loss.style_weight", "loss.tv_weight"),
     *("optimizer.learning_rate", "learning_rate", "net.output_gain"),
-    *("style.strength", "loss.mean_weight"),
+    *("style.strength", "loss.mean_weight", "loss.moving_weight"),
 )
 
 
@@ -115,6 +116,8 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
     on, and the first failure is raised when all are done.
     """
 
+    arguments = prepare_overrides(list(arguments))
+
     def run(config: DictConfig) -> None:
         try:
             with STOP.watching():  # a job on a cluster begins here
@@ -128,8 +131,8 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
             raise FstError(sentence) from None
 
     for argument in arguments:
-        group, _, value = argument.partition("=")
-        if value in ("null", "") and (configs_dir() / group).is_dir():
+        group, equals, value = argument.partition("=")
+        if equals and value in ("null", "") and (configs_dir() / group).is_dir():
             names = sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
             raise FstError(f"{argument} is unknown; use one of {', '.join(names)}")
     launcher = next((a for a in arguments if a.startswith("hydra/launcher=submitit")), None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -66,10 +67,13 @@ class Losses(NamedTuple):
     style: Tensor  # the term of the channel means included, if there is one
     total_variation: Tensor
     style_by_layer: dict[str, Tensor]  # weighted; they sum to ``style``
+    moving: Tensor | None = None  # strokes that do not move along: see ``fst.loss.moving``
+    by_painting: Mapping[int, Tensor] = MappingProxyType({})  # totals, where there are several
 
     @property
     def total(self) -> Tensor:
-        return self.content + self.style + self.total_variation
+        total = self.content + self.style + self.total_variation
+        return total if self.moving is None else total + self.moving
 
 
 class PerceptualLoss(nn.Module):
@@ -168,16 +172,27 @@ class PerceptualLoss(nn.Module):
         """The weights of the three terms, as ``reweighted`` takes them."""
         return {"content": self.content_weight, "style": self.style_weight, "tv": self.tv_weight}
 
+    def set_weights(self, weights: Mapping[str, float]) -> None:
+        """Take other weights of the three terms."""
+        self.content_weight, self.style_weight = weights["content"], weights["style"]
+        self.tv_weight = weights["tv"]
+
     def reweighted(self, *, content: float, style: float, tv: float) -> PerceptualLoss:
         """The same loss with other weights of its three terms."""
         other = copy.copy(self)  # buffers and network are shared
-        other.content_weight, other.style_weight, other.tv_weight = content, style, tv
+        other.set_weights({"content": content, "style": style, "tv": tv})
         return other
 
     def compare(self, stylized: Tensor, target: Mapping[str, Tensor]) -> Losses:
         """stylized (B, 3, H, W) in [0, 1], a ``content_target`` of B photos or of one -> the terms
         of ``forward``, for who compares many pictures with one photo."""
         features = self.network(stylized, {**self.content_layers, **self.style_layers})
+        return self.compare_features(stylized, features, target)
+
+    def compare_features(
+        self, stylized: Tensor, features: Mapping[str, Tensor], target: Mapping[str, Tensor]
+    ) -> Losses:
+        """``compare``, for pictures whose ``features`` are known."""
         zero = stylized.new_zeros((), dtype=torch.promote_types(stylized.dtype, torch.float32))
 
         content_loss = zero

@@ -48,6 +48,10 @@ class ConvLayer(nn.Module):
 class InstanceNorm(nn.InstanceNorm2d):
     """Affine instance normalization in place of batch normalization (Ulyanov et al. 2016).
 
+    Conditional where a net knows several ``paintings`` (Dumoulin et al. 2017, section 2.2): the
+    scale and the shift are then of shape (paintings, channels), a row for each painting, and each
+    picture of a batch takes those of its own.
+
     Half precision: means and variances are of up to millions of pixels and must be accumulated in
     float32, which PyTorch's own does for float16 and bfloat16 features, on a CPU as on a GPU; only
     its result is rounded. It wants channels first, though, and copies what comes with channels
@@ -55,22 +59,42 @@ class InstanceNorm(nn.InstanceNorm2d):
     its neighbors in whatever order the memory has.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, paintings: int = 1) -> None:
         super().__init__(channels, affine=True)
+        if paintings > 1:
+            self.weight = nn.Parameter(torch.ones(paintings, channels))
+            self.bias = nn.Parameter(torch.zeros(paintings, channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, H, W) -> the same shape and type."""
+    def forward(self, x: Tensor, painting: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), painting (B,) their rows -> the same shape and type as x.
+
+        ``painting`` is None if and only if the net knows one.
+        """
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        if painting is not None:
+            weight, bias = weight[painting], bias[painting]  # (B, C)
         if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-            return normalized(x, self.weight, self.bias, self.eps)
-        return super().forward(x)
+            return normalized(x, weight, bias, self.eps)
+        if painting is None:
+            return super().forward(x)
+        # what instance_norm itself does, but with a row for each picture in place of one repeated
+        flat = x.reshape(1, -1, *x.shape[-2:])
+        flat = F.batch_norm(
+            flat, None, None, weight.flatten(), bias.flatten(), training=True, eps=self.eps
+        )
+        return flat.view(x.shape)
 
 
 def normalized(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Instance normalization of x (B, C, H, W), computed in float32 at least, as plain sums."""
+    """Instance normalization of x (B, C, H, W), computed in float32 at least, as plain sums.
+
+    weight, bias (C) for all pictures, or (B, C) for each.
+    """
     kind = torch.promote_types(x.dtype, torch.float32)
     variance, mean = torch.var_mean(x.to(kind), dim=(2, 3), correction=0, keepdim=True)
-    scale = weight.to(kind)[:, None, None] * (variance + eps).rsqrt()
-    return ((x.to(kind) - mean) * scale + bias.to(kind)[:, None, None]).to(x.dtype)
+    scale = weight.to(kind)[..., None, None] * (variance + eps).rsqrt()
+    return ((x.to(kind) - mean) * scale + bias.to(kind)[..., None, None]).to(x.dtype)
 
 
 @functools.cache
@@ -90,17 +114,17 @@ class ResidualBlock(nn.Module):
     are padded, so the skip needs no crop.
     """
 
-    def __init__(self, *, channels: int) -> None:
+    def __init__(self, *, channels: int, paintings: int = 1) -> None:
         super().__init__()
         self.conv1 = ConvLayer(in_channels=channels, out_channels=channels, kernel_size=3, stride=1)
-        self.norm1 = InstanceNorm(channels)
+        self.norm1 = InstanceNorm(channels, paintings)
         self.conv2 = ConvLayer(in_channels=channels, out_channels=channels, kernel_size=3, stride=1)
-        self.norm2 = InstanceNorm(channels)
+        self.norm2 = InstanceNorm(channels, paintings)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, H, W) -> (B, C, H, W)."""
-        y = F.relu(self.norm1(self.conv1(x)))
-        return x + self.norm2(self.conv2(y))
+    def forward(self, x: Tensor, painting: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), painting as in ``InstanceNorm`` -> (B, C, H, W)."""
+        y = F.relu(self.norm1(self.conv1(x), painting))
+        return x + self.norm2(self.conv2(y), painting)
 
 
 class UpsampleConvLayer(nn.Module):
@@ -145,6 +169,10 @@ class TransformerNet(nn.Module):
     make of it, it cannot pass. Neighbouring periods can: ``upsampling="bilinear"`` has less of
     those than ``"nearest"``, with which older style files were trained. Raises ``FstError`` for
     another one.
+
+    Extension: a net of several ``paintings`` shares all but the scales and shifts of its instance
+    norms, of which each painting has a row (Dumoulin et al. 2017, *A learned representation for
+    artistic style*); ``of_painting`` takes one out as an ordinary net.
     """
 
     def __init__(
@@ -154,6 +182,7 @@ class TransformerNet(nn.Module):
         residual_blocks: int,
         output_gain: float,
         upsampling: str = "nearest",
+        paintings: int = 1,
     ) -> None:
         super().__init__()
         if upsampling not in UPSAMPLINGS:
@@ -164,25 +193,29 @@ class TransformerNet(nn.Module):
         self.width = width
         self.residual_blocks = residual_blocks
         self.output_gain = output_gain
+        self.paintings = paintings
         self.conv1 = ConvLayer(in_channels=3, out_channels=width, kernel_size=9, stride=1)
-        self.norm1 = InstanceNorm(width)
+        self.norm1 = InstanceNorm(width, paintings)
         self.down1 = ConvLayer(in_channels=width, out_channels=2 * width, kernel_size=3, stride=2)
-        self.norm2 = InstanceNorm(2 * width)
+        self.norm2 = InstanceNorm(2 * width, paintings)
         self.down2 = ConvLayer(
             in_channels=2 * width, out_channels=4 * width, kernel_size=3, stride=2
         )
-        self.norm3 = InstanceNorm(4 * width)
+        self.norm3 = InstanceNorm(4 * width, paintings)
         self.residual = nn.Sequential(
-            *(ResidualBlock(channels=4 * width) for _ in range(residual_blocks))
+            *(
+                ResidualBlock(channels=4 * width, paintings=paintings)
+                for _ in range(residual_blocks)
+            )
         )
         self.up1 = UpsampleConvLayer(
             in_channels=4 * width, out_channels=2 * width, kernel_size=3, mode=upsampling
         )
-        self.norm4 = InstanceNorm(2 * width)
+        self.norm4 = InstanceNorm(2 * width, paintings)
         self.up2 = UpsampleConvLayer(
             in_channels=2 * width, out_channels=width, kernel_size=3, mode=upsampling
         )
-        self.norm5 = InstanceNorm(width)
+        self.norm5 = InstanceNorm(width, paintings)
         self.conv2 = ConvLayer(in_channels=width, out_channels=3, kernel_size=9, stride=1)
         self.remove_grid()
 
@@ -206,16 +239,37 @@ class TransformerNet(nn.Module):
             "residual_blocks": self.residual_blocks,
             "output_gain": self.output_gain,
             "upsampling": self.upsampling,
+            **({"paintings": self.paintings} if self.paintings > 1 else {}),
         }
 
-    def forward(self, content: Tensor) -> Tensor:
-        """content (B, 3, H, W), RGB in [0, 1], H and W >= 16 -> stylized (B, 3, H, W) in [0, 1]."""
-        full = F.relu(self.norm1(self.conv1(content)))
-        half = F.relu(self.norm2(self.down1(full)))
-        x = F.relu(self.norm3(self.down2(half)))
-        x = self.residual(x)
-        x = F.relu(self.norm4(self.up1(x, half.shape[-2:])))
-        x = F.relu(self.norm5(self.up2(x, full.shape[-2:])))
+    def of_painting(self, row: int) -> TransformerNet:
+        """One painting of several as a net of its own, with copies of the weights."""
+        net = TransformerNet(**{**self.arguments, "paintings": 1})  # type: ignore[arg-type]
+        shapes = {name: value.shape for name, value in net.state_dict().items()}
+        net.load_state_dict(
+            {
+                name: value.detach().clone() if value.shape == shapes[name] else value[row]
+                for name, value in self.state_dict().items()
+            }
+        )
+        return net
+
+    def norms(self) -> list[InstanceNorm]:
+        """The instance norms, in the order of the pass."""
+        return [module for module in self.modules() if isinstance(module, InstanceNorm)]
+
+    def forward(self, content: Tensor, painting: Tensor | None = None) -> Tensor:
+        """content (B, 3, H, W), RGB in [0, 1], H and W >= 16 -> stylized (B, 3, H, W) in [0, 1].
+
+        A net of several paintings takes for each photo the row of its ``painting``, (B,) int64.
+        """
+        full = F.relu(self.norm1(self.conv1(content), painting))
+        half = F.relu(self.norm2(self.down1(full), painting))
+        x = F.relu(self.norm3(self.down2(half), painting))
+        for block in self.residual:
+            x = block(x, painting)
+        x = F.relu(self.norm4(self.up1(x, half.shape[-2:]), painting))
+        x = F.relu(self.norm5(self.up2(x, full.shape[-2:]), painting))
         y = self.conv2(x)
         if y.dtype in (torch.float16, torch.bfloat16):
             y = y.float()  # bfloat16 has 129 levels between 0.5 and 1: too few for a picture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,21 @@ EARLY_PREVIEWS = (0, 25, 50, 100)  # steps; the first comes before the first ste
 class Previews(pl.Callback):
     """Fixed held-out photos, stylized every ``every`` steps, as JPEG files and in TensorBoard.
 
-    ``photos`` are shown whole with the shorter side at ``size`` pixels; the painting goes into
-    TensorBoard once.
+    ``photos`` are shown whole with the shorter side at ``size`` pixels, below them a row for each
+    of the ``paintings``, (1, 3, H, W) by name, which go into TensorBoard once.
     """
 
     def __init__(
-        self, *, photos: Sequence[Path], painting: Tensor, size: int, every: int, folder: Path
+        self,
+        *,
+        photos: Sequence[Path],
+        paintings: Mapping[str, Tensor],
+        size: int,
+        every: int,
+        folder: Path,
     ) -> None:
         self.contents = [to_tensor(read_picture(path).resized(size).rgb) for path in photos]
-        self.painting = painting
+        self.paintings = dict(paintings)
         self.every = every
         self.folder = folder
 
@@ -51,7 +57,8 @@ class Previews(pl.Callback):
             self.show(trainer, pl_module)
         if trainer.global_step == 0:
             for writer in _writers(trainer):
-                writer.add_image("painting", self.painting[0], 0)
+                for name, painting in self.paintings.items():
+                    writer.add_image(self._tag("painting", name), painting[0], 0)
                 for number, content in enumerate(self.contents):
                     writer.add_image(f"photo/{number}", content[0], 0)
 
@@ -73,18 +80,25 @@ class Previews(pl.Callback):
         if not self.contents:
             return
         step = trainer.global_step
-        stylized = []
-        with torch.no_grad():
-            for content in self.contents:
-                content = content.to(pl_module.net.conv1.conv.weight)
-                stylized.append(pl_module.net(content).float().cpu())
+        made = {name: self._stylized(pl_module, row) for row, name in enumerate(self.paintings)}
         for writer in _writers(trainer):
-            for number, picture in enumerate(stylized):
-                writer.add_image(f"preview/{number}", picture[0], step)
+            for name, stylized in made.items():
+                for number, picture in enumerate(stylized):
+                    writer.add_image(f"{self._tag('preview', name)}/{number}", picture[0], step)
             writer.flush()
-        rows = [[to_image(picture) for picture in row] for row in (self.contents, stylized)]
+        rows = [[to_image(x) for x in row] for row in (self.contents, *made.values())]
         sheet = contact_sheet(rows)
         save_picture(self.folder / f"step_{step:06d}.jpg", Picture(rgb=sheet), quality=90)
+
+    def _tag(self, tag: str, name: str) -> str:
+        return tag if len(self.paintings) == 1 else f"{tag}/{name}"
+
+    def _stylized(self, module: FastStyleTransfer, row: int) -> list[Tensor]:
+        """The photos after the painting of a row, (1, 3, H, W) each."""
+        like = module.net.conv1.conv.weight
+        rows = [] if module.net.paintings == 1 else [torch.tensor([row], device=like.device)]
+        with torch.no_grad():
+            return [module.net(photo.to(like), *rows).float().cpu() for photo in self.contents]
 
 
 def _writers(trainer: pl.Trainer) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,22 +11,32 @@ from torch import Tensor
 
 from fst.data.dataset import PhotoBatch
 from fst.errors import FstError
+from fst.loss.moving import Move, moves_of, moving_term
+from fst.loss.paintings_loss import PaintingsLoss, painting_of
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.transformer_net import TransformerNet
 from fst.pictures.artifacts import Artifacts, find_artifacts
 
-SCHEDULES = ("constant", "one_cycle")
+SCHEDULES = ("constant", "one_cycle", "linear")
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 COMPILE_MODES = ("default", *CUDA_GRAPHS, "max-autotune-no-cudagraphs")
+ROW_RATE = 3.0  # times the learning rate: a painting's own scales and shifts see few photos
+HELD_OUT_EACH = 4  # held-out photos that each of several paintings is tried on at least
 
 
 class FastStyleTransfer(pl.LightningModule):
-    """Fits a ``TransformerNet`` to one painting (Johnson et al. 2016, section 3).
+    """Fits a ``TransformerNet`` to one painting (Johnson et al. 2016, section 3), or to several.
 
     The loss holds its network and Gram matrices as non-persistent buffers, so a checkpoint has
     the net and the optimizer and nothing else. ``schedule`` is ``constant`` (the paper's) or
     ``one_cycle`` (torch's ``OneCycleLR``), which reaches ``learning_rate`` at 30% of the steps and
-    ends near 0, better for short runs; Adam's first beta swings too, 0.95 to 0.85.
+    ends near 0, better for short runs; Adam's first beta swings too, 0.95 to 0.85. ``linear`` falls
+    from ``learning_rate`` to 0: to cool a net down that begins with one of a constant rate.
+
+    Of several paintings ``names`` are theirs and ``loss`` is a ``PaintingsLoss``: each photo is
+    stylized after one of them, drawn from ``seed`` and its number; each held-out photo after
+    several. ``moving_weight`` times the difference that moving a photo makes is added
+    (``fst.loss.moving``).
 
     ``compile`` passes net and loss, as one function, through ``torch.compile``; ``compile_mode`` is
     its mode, of which ``reduce-overhead`` replays CUDA graphs. Validation is never compiled. On a
@@ -37,11 +48,14 @@ class FastStyleTransfer(pl.LightningModule):
         self,
         *,
         net: TransformerNet,
-        loss: PerceptualLoss,
+        loss: PerceptualLoss | PaintingsLoss,
         learning_rate: float,
         schedule: str,
         compile: bool,
         compile_mode: str = "default",
+        names: Sequence[str] = (),
+        seed: int = 0,
+        moving_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if schedule not in SCHEDULES:
@@ -52,8 +66,13 @@ class FastStyleTransfer(pl.LightningModule):
             raise FstError(
                 f"compile_mode={compile_mode} is unknown; use one of {', '.join(COMPILE_MODES)}"
             )
+        if compile and isinstance(loss, PaintingsLoss):
+            raise FstError("compile=true is for one painting; styles= needs compile=false")
         self.net = net
         self.loss = loss
+        self.names = list(names)
+        self.seed = seed
+        self.moving_weight = moving_weight
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.replays_graphs = compile and compile_mode in CUDA_GRAPHS
@@ -65,9 +84,8 @@ class FastStyleTransfer(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Every process takes the first one's weights of the loss: solving may round otherwise."""
-        weights = self.trainer.strategy.broadcast(self.loss.weights)
-        self.loss.content_weight, self.loss.style_weight = weights["content"], weights["style"]
-        self.loss.tv_weight = weights["tv"]
+        weights: Any = self.trainer.strategy.broadcast(self.loss.weights)
+        self.loss.set_weights(weights)
         if self.replays_graphs and self.trainer.accumulate_grad_batches > 1:
             raise FstError(
                 f"compile_mode={CUDA_GRAPHS[0]} overwrites the gradients that "
@@ -80,22 +98,61 @@ class FastStyleTransfer(pl.LightningModule):
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         if self.replays_graphs:
             torch.compiler.cudagraph_mark_step_begin()
-        losses = self._step(self.net, self.loss, self._ordered(batch.photos))
+        losses = self.losses(self._ordered(batch.photos), batch.samples)
         if self._logged() or self.device.type == "cpu":
             self._log_losses("train", losses, batch)
         return losses.total
 
+    def losses(self, photos: Tensor, samples: Sequence[int]) -> Losses:
+        """The losses of a batch of training, photos (B, 3, H, W) of these sample numbers."""
+        moves = moves_of(samples, seed=self.seed) if self.moving_weight else []
+        return self._step(
+            self.net, self.loss, photos, self._paintings(samples), moves, self.moving_weight
+        )
+
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
+        if isinstance(self.loss, PaintingsLoss):
+            return self._validate_paintings(batch)
         photos = self._ordered(batch.photos)
         stylized = self(photos)
         losses = self.loss(stylized, photos)
         self._log_losses("val", losses, batch)
-        pairs = zip(stylized.float().cpu(), batch.photos.float().cpu(), strict=True)
+        self._log_artifacts(stylized, batch.photos)
+        return losses.total
+
+    def _validate_paintings(self, batch: PhotoBatch) -> Tensor:
+        """Each held-out photo after a few of the paintings: those whose turn it is."""
+        assert isinstance(self.loss, PaintingsLoss)
+        count = len(self.names)
+        held_out = len(self.trainer.datamodule.val_paths)  # type: ignore[attr-defined]
+        each = min(-(-HELD_OUT_EACH * count // held_out), count)
+        photos = self._ordered(batch.photos)
+        made, totals = [], []
+        for turn in range(each):
+            rows = [(number * each + turn) % count for number in batch.samples]
+            stylized = self.net(photos, torch.tensor(rows, device=self.device))
+            made.append(stylized)
+            for place, row in enumerate(rows):
+                one = slice(place, place + 1)
+                losses = self.loss.of(row)(stylized[one], photos[one])
+                self._log_losses("val", losses, batch, count=1)
+                self.log(f"val_painting/{self.names[row]}", losses.total, batch_size=1)
+                totals.append(losses.total)
+        self._log_artifacts(torch.cat(made), batch.photos.repeat(each, 1, 1, 1))
+        return torch.stack(totals).mean()
+
+    def _log_artifacts(self, stylized: Tensor, photos: Tensor) -> None:
+        pairs = zip(stylized.float().cpu(), photos.float().cpu(), strict=True)
         found = [find_artifacts(picture, photo) for picture, photo in pairs]
         scores = torch.tensor(found).mean(0).tolist()
         named = {f"val_artifacts/{k}": v for k, v in zip(Artifacts._fields, scores, strict=True)}
-        self.log_dict(named, batch_size=len(batch.paths), sync_dist=True)
-        return losses.total
+        self.log_dict(named, batch_size=len(photos), sync_dist=True)
+
+    def _paintings(self, samples: Sequence[int]) -> list[int] | None:
+        """Which painting each sample of training is stylized after; None if there is one."""
+        if not isinstance(self.loss, PaintingsLoss):
+            return None
+        return [painting_of(s, seed=self.seed, count=len(self.names)) for s in samples]
 
     def _logged(self) -> bool:
         """Whether a logger takes this step's losses; at other steps nobody waits for them."""
@@ -116,34 +173,76 @@ class FastStyleTransfer(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         # Lightning clips no gradients of a fused optimizer in mixed precision
         fused = self.device.type == "cuda" and not self.trainer.gradient_clip_val
-        optimizer = torch.optim.Adam(
-            self.net.parameters(), lr=self.learning_rate, fused=fused or None
-        )
+        groups, rates = self._groups()
+        optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=fused or None)
         if self.schedule == "constant":
             return optimizer
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=self.learning_rate, total_steps=max(2, self.trainer.max_steps)
-        )
+        scheduler: Any
+        if self.schedule == "linear":
+            steps = self.trainer.max_steps
+            scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: max(1 - step / steps, 0.0)
+            )
+        else:
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, max_lr=rates, total_steps=max(2, self.trainer.max_steps)
+            )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def _log_losses(self, stage: str, losses: Losses, batch: PhotoBatch) -> None:
+    def _groups(self) -> tuple[Any, Any]:
+        """What Adam takes and the rate of each: scales and shifts of several paintings apart."""
+        if self.net.paintings == 1:
+            return self.net.parameters(), self.learning_rate
+        rows = {id(p) for norm in self.net.norms() for p in norm.parameters()}
+        own = [p for p in self.net.parameters() if id(p) in rows]
+        shared = [p for p in self.net.parameters() if id(p) not in rows]
+        rates = [self.learning_rate, ROW_RATE * self.learning_rate]
+        return [
+            {"params": params, "lr": rate}
+            for params, rate in zip((shared, own), rates, strict=True)
+        ], rates
+
+    def _log_losses(
+        self, stage: str, losses: Losses, batch: PhotoBatch, *, count: int | None = None
+    ) -> None:
+        """``count`` are the photos that the losses are of, if not the whole batch."""
         terms = {
             f"{stage}/total": losses.total,
             f"{stage}/content": losses.content,
             f"{stage}/style": losses.style,
             f"{stage}/tv": losses.total_variation,
         }
+        if losses.moving is not None:
+            terms[f"{stage}/moving"] = losses.moving
         by_layer = {f"{stage}_style/{k}": v for k, v in losses.style_by_layer.items()}
-        options: dict[str, Any] = {"batch_size": len(batch.paths), "sync_dist": stage == "val"}
+        options: dict[str, Any] = {
+            "batch_size": count or len(batch.paths),
+            "sync_dist": stage == "val",
+        }
         values = torch.stack([value.detach() for value in (terms | by_layer).values()])
         if stage == "train" and self.trainer.world_size > 1 and self._logged():
             values = self.trainer.strategy.reduce(values, reduce_op="mean")  # of the whole batch
         self.log_dict(dict(zip(terms | by_layer, values, strict=True)), **options)
+        for row, total in losses.by_painting.items():
+            self.log(f"{stage}_painting/{self.names[row]}", total, batch_size=1)
 
 
-def losses_of(net: TransformerNet, loss: PerceptualLoss, content: Tensor) -> Losses:
-    """One function of both, for one graph of the compiler's."""
-    return loss(net(content), content)
+def losses_of(
+    net: TransformerNet,
+    loss: PerceptualLoss | PaintingsLoss,
+    content: Tensor,
+    paintings: Sequence[int] | None = None,
+    moves: Sequence[Move] = (),
+    moving_weight: float = 0.0,
+) -> Losses:
+    """One function of net and loss, for one graph of the compiler's."""
+    rows = None if paintings is None else torch.tensor(paintings, device=content.device)
+    stylized = net(content) if rows is None else net(content, rows)
+    losses = loss(stylized, content) if paintings is None else loss(stylized, content, paintings)
+    if moves:
+        term = moving_term(net, content, stylized, moves, rows)
+        losses = losses._replace(moving=moving_weight * term)
+    return losses

@@ -26,8 +26,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from fst import FstError, Stylizer
-from fst.cli import prepare_overrides
 from fst.data.photo_files import list_photos
+from fst.experiments.overrides import prepare_overrides
 from fst.experiments.parts import build_loss, build_network, build_painting
 from fst.experiments.run_folder import machine
 from fst.loss.perceptual_loss import Losses, PerceptualLoss

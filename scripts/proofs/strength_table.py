@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from fst import FstError, Stylizer
-from fst.cli import prepare_overrides
 from fst.data.photo_files import list_photos
+from fst.experiments.overrides import prepare_overrides
 from fst.experiments.parts import build_loss, build_network, build_painting
 from fst.experiments.run_folder import machine
 from fst.loss.image_optimizer import optimize

@@ -1,0 +1,114 @@
+"""A user's ``key=value`` words -> words that Hydra's grammar takes literally."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from fst.errors import FstError
+
+# values that are paths or free text: Hydra's grammar would trip over spaces, quotes, commas ...
+QUOTED_KEYS = {
+    "style.image",
+    "style.root",
+    "style.file",
+    "style.name",
+    "style.title",
+    "style.artist",
+    "style.licence",
+    "data.root",
+    "data.val_root",
+    "data.description",
+    "data.licence",
+    "loss_network.file",
+    "loss_network.licence",
+    "run_dir",
+    "resume",
+    "warm_start",
+    "content",
+    "start",
+    "on_from",
+    "teacher.file",
+    "teacher2.file",
+    "teacher2.heads",
+}
+LIST_KEYS = ("styles",)
+LAYER_KEYS = ("loss.content_layers", "loss.style_layers", "teacher.layers", "teacher2.layers")
+
+
+def prepare_overrides(arguments: list[str]) -> list[str]:
+    """Make a user's ``key=value`` words safe for Hydra's grammar, before Hydra sees them.
+
+    Flags go first, as argparse wants them. Values of path-valued keys are quoted, also
+    in lists, which may come without their brackets. Layers of the
+    loss may be named without Hydra's ``+``, as any layer of the network may be asked for. In a
+    multirun (``-m``) a value with commas is left to Hydra as a sweep unless it names a file that
+    exists. A word that is neither a flag nor ``key=value`` is refused with a sentence.
+    """
+    multirun = any(word in ("-m", "--multirun") for word in arguments)
+    flags, prepared = [], []
+    takes_value = False
+    for word in arguments:
+        if takes_value:
+            flags.append(word)
+            takes_value = False
+            continue
+        if word.startswith("-"):
+            takes_value = word in (
+                "--config-dir",
+                "-cd",
+                "--config-name",
+                "-cn",
+                "--config-path",
+                "-cp",
+                "--cfg",
+                "-c",
+                "--package",
+                "-p",
+                "--info",
+                "-i",
+                "--experimental-rerun",
+            )
+            flags.append(word)
+            continue
+        key, equals, value = word.partition("=")
+        if not equals and not word.startswith("~"):
+            raise FstError(f"'{word}' is not key=value; did you mean style={word}?")
+        if key.lstrip("+") in QUOTED_KEYS and value not in ("", "null", "???"):
+            sweep = multirun and "," in value and not Path(value).expanduser().exists()
+            word = word if sweep else f"{key}={_quoted_once(value)}"
+        if key in LIST_KEYS:
+            word = f"{key}=[{','.join(map(_quoted_once, _items(value)))}]"
+        if key.startswith(LAYER_KEYS):
+            word = f"++{word}"
+        prepared.append(word)
+    return flags + prepared
+
+
+def quote(value: str) -> str:
+    """A string as one quoted value of Hydra's override grammar, taken literally."""
+    value = value.replace("${", "\\${")
+    # in quotes Hydra reads backslashes literally, but for those that stand before a quote
+    value = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
+    return f"'{value}'"
+
+
+def _items(value: str) -> list[str]:
+    """The paths of ``[a,b]``, ``a,b`` or ``a``; one that exists may hold commas itself."""
+    inside = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else value
+    for whole in (value, inside):
+        if os.path.exists(whole):
+            return [whole]
+    items = re.findall(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,]+)""", inside)
+    return [item.strip() for item in items if item.strip()]
+
+
+def _quoted_once(value: str) -> str:
+    return value if _is_quoted(value) else quote(value)
+
+
+def _is_quoted(value: str) -> bool:
+    return (
+        len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and not os.path.exists(value)
+    )

@@ -1,0 +1,88 @@
+"""Several paintings in one net: which photo gets which, and each with a loss of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from fst.loss.perceptual_loss import Losses, PerceptualLoss
+
+
+def painting_of(sample: int, *, seed: int, count: int) -> int:
+    """Which of ``count`` paintings training sample ``sample`` is stylized after.
+
+    A function of its arguments alone. In every ``count`` samples each painting comes once, in an
+    order of its own, so that the photos of a batch have different ones.
+    """
+    turn, place = divmod(sample, count)
+    return int(np.random.default_rng([seed, 2, turn]).permutation(count)[place])
+
+
+class PaintingsLoss(nn.Module):
+    """The mean over a batch of perceptual losses, each photo's against its own painting.
+
+    ``losses`` share one network and name the same layers; their weights differ, as each is
+    calibrated for its painting. Features are computed once for the whole batch.
+    """
+
+    def __init__(self, losses: Sequence[PerceptualLoss]) -> None:
+        super().__init__()
+        self.losses = nn.ModuleList(losses)
+        self.network = losses[0].network
+        self.layers = {**losses[0].content_layers, **losses[0].style_layers}
+
+    def of(self, row: int) -> PerceptualLoss:
+        """The loss of one painting."""
+        loss = self.losses[row]
+        assert isinstance(loss, PerceptualLoss)
+        return loss
+
+    @property
+    def weights(self) -> list[dict[str, float]]:
+        """The weights of each painting's three terms."""
+        return [self.of(row).weights for row in range(len(self.losses))]
+
+    def set_weights(self, weights: Sequence[Mapping[str, float]]) -> None:
+        """Take other weights, one mapping a painting."""
+        for row, of_one in enumerate(weights):
+            self.of(row).set_weights(of_one)
+
+    def forward(self, stylized: Tensor, content: Tensor, paintings: Sequence[int]) -> Losses:
+        """stylized, content (B, 3, H, W), RGB in [0, 1], their B paintings -> the mean terms."""
+        target = self.of(0).content_target(content)
+        features = self.network(stylized, self.layers)
+        places: dict[int, list[int]] = {}
+        for place, row in enumerate(paintings):
+            places.setdefault(row, []).append(place)
+        found: dict[int, Losses] = {}
+        shares: dict[int, float] = {}
+        for row, where in places.items():
+            found[row] = self.of(row).compare_features(
+                _taken(stylized, where),
+                {name: _taken(feature, where) for name, feature in features.items()},
+                {name: _taken(feature, where) for name, feature in target.items()},
+            )
+            shares[row] = len(where) / len(paintings)
+
+        def mean(values: Mapping[int, Tensor]) -> Tensor:
+            parts = [shares[row] * value for row, value in values.items()]
+            return sum(parts[1:], start=parts[0])
+
+        names = next(iter(found.values())).style_by_layer
+        return Losses(
+            content=mean({row: of.content for row, of in found.items()}),
+            style=mean({row: of.style for row, of in found.items()}),
+            total_variation=mean({row: of.total_variation for row, of in found.items()}),
+            style_by_layer={
+                name: mean({row: of.style_by_layer[name] for row, of in found.items()})
+                for name in names
+            },
+            by_painting={row: of.total.detach() for row, of in found.items()},
+        )
+
+
+def _taken(values: Tensor, where: Sequence[int]) -> Tensor:
+    """The pictures of a batch at these places; one alone is a view."""
+    return values[where[0] : where[0] + 1] if len(where) == 1 else values[list(where)]
