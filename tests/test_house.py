@@ -38,11 +38,8 @@ BEHIND_WALLS = {  # who may import it
 }
 # what still breaks these rules: file -> what it imports
 KNOWN_EXCEPTIONS = {
-    "benchmark/parts.py": {"fst.experiments.run_folder"},
     "benchmark/step.py": {"fst.training.lightning_module"},
     "data/dataset.py": {"pytorch_lightning"},  # the datamodule
-    "loss/loss_network_file.py": {"fst.pictures.image"},  # write_whole
-    "nets/style_file.py": {"fst.pictures.image"},
     "pictures/image.py": {"fst.data.prepared_photo"},
     "training/fitting.py": {"fst.experiments.run_folder"},
 }

@@ -13,9 +13,9 @@ from fst.benchmark import passes as use
 from fst.benchmark import step as training
 from fst.benchmark.report import Line, counted, rows_and_lines, shares
 from fst.benchmark.timing import Machine, measure_machine
-from fst.experiments.run_folder import machine as machine_name
-from fst.pictures.image import write_whole
-from fst.system.devices import choose_device
+from fst.system.files import write_whole
+from fst.system.machine import choose_device
+from fst.system.machine import machine as machine_name
 
 Part = Callable[[], Iterator[Line]]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from fst.benchmark.report import HEADER, line_of
 from fst.benchmark.timing import Row
 from fst.errors import FstError
-from fst.pictures.image import make_folder, write_whole
+from fst.system.files import make_folder, write_whole
 
 PARTS = ("step", "loading", "pass", "folder", "start")
 DEVICE_PARTS = ("machine", "count", "step", "profile", "pass", "folder")
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return benchmark_gpu(options, photos, parts)
     from fst.benchmark.timing import measure_machine
-    from fst.experiments.run_folder import machine as machine_name
+    from fst.system.machine import machine as machine_name
 
     found = measure_machine(side=1024 if options.quick else 3072)
     about = {

@@ -24,10 +24,11 @@ from fst.distillation.module import Distillation, disturb
 from fst.distillation.student import Student, Teacher, TeacherPart, level, rescale
 from fst.errors import FstError
 from fst.experiments.parts import build_data, build_trainer
-from fst.experiments.run_folder import fingerprint, open_run
+from fst.experiments.run_folder import open_run
 from fst.experiments.settings import check_settings, plain, run_hydra
 from fst.loss.loss_network_file import load_loss_network, save_loss_network
 from fst.system.console import first_process, hush_libraries, say
+from fst.system.files import fingerprint
 from fst.training.fitting import fit
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 4, 16

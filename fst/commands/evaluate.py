@@ -29,7 +29,6 @@ from fst.evaluation.equivalent_iterations import (
 )
 from fst.evaluation.report import in_words, store, summary
 from fst.experiments.parts import build_network
-from fst.experiments.run_folder import machine, unused
 from fst.experiments.settings import check_settings, run_hydra
 from fst.inference.stylizer import Stylizer
 from fst.loss.loss_network import LossNetwork
@@ -37,10 +36,11 @@ from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import Card, find_style, parted_address, read_card, rewrite_card
 from fst.pictures.artifacts import find_artifacts, flat_photos
-from fst.pictures.image import make_folder, read_picture, to_image, to_tensor, write_whole
+from fst.pictures.image import read_picture, to_image, to_tensor
 from fst.pictures.painting import Painting, load_painting
 from fst.system.console import say
-from fst.system.devices import choose_device
+from fst.system.files import make_folder, unused, write_whole
+from fst.system.machine import choose_device, machine
 from fst.system.paths import configs_dir, shipped_loss_networks
 
 LEAST_SIZE = 32  # pixels that artifacts can be scored on

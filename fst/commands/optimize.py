@@ -18,7 +18,7 @@ from torch import Tensor
 from fst.errors import FstError
 from fst.evaluation.optimization import Log
 from fst.experiments.parts import build_loss, build_network, build_painting
-from fst.experiments.run_folder import fingerprint, open_run
+from fst.experiments.run_folder import open_run
 from fst.experiments.settings import check_settings, plain, run_hydra
 from fst.loss.image_optimizer import optimize
 from fst.loss.loss_network import LossNetwork
@@ -26,7 +26,8 @@ from fst.loss.perceptual_loss import Losses
 from fst.pictures.image import Picture, read_picture, save_picture, to_image, to_tensor
 from fst.pictures.painting import MIN_SIDE
 from fst.system.console import say
-from fst.system.devices import choose_device
+from fst.system.files import fingerprint
+from fst.system.machine import choose_device
 
 
 def main(argv: list[str] | None = None) -> None:

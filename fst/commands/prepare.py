@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fst.data.prepared_folder import INDEX, cached_photos, prepare
 from fst.errors import FstError
-from fst.inference.backends import cpu_threads
+from fst.system.machine import cpu_threads
 
 SIZE = 320  # pixels: crops of 0.75 to 1 times this, at 256 px, are hardly enlarged
 

@@ -20,12 +20,8 @@ def main(argv: list[str] | None = None) -> int:
         raise FstError("--count must be 1 or more, --size 64 or more")
     from fst.data.photo_files import training_and_held_out
     from fst.evaluation.sweep import find_runs, grid_of, pictures, rank, varying
-    from fst.pictures.image import (
-        Picture,
-        make_folder,
-        read_picture,
-        save_picture,
-    )
+    from fst.pictures.image import Picture, read_picture, save_picture
+    from fst.system.files import make_folder
 
     runs = find_runs([Path(run).expanduser() for run in options.runs])
     first = runs[0].settings

@@ -32,13 +32,15 @@ from fst.experiments.parts import (
     calibration_photos,
 )
 from fst.experiments.run_card import build_cards, log_hyperparameters
-from fst.experiments.run_folder import RunFolder, fingerprint, machine, open_run
+from fst.experiments.run_folder import RunFolder, open_run
 from fst.experiments.settings import check_settings, plain, run_hydra
 from fst.experiments.warm_start import best_row, find_start, known_weights
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import save_styles, shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
 from fst.system.console import duration, first_process, hush_libraries, say
+from fst.system.files import fingerprint
+from fst.system.machine import machine
 from fst.training.callbacks import read_skipped
 from fst.training.checkpoint_files import step_of
 from fst.training.fitting import fit, validate

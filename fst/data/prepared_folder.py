@@ -19,14 +19,8 @@ from typing import Any
 
 from fst.data.prepared_photo import SmallPhoto, file_name, read_small_photo
 from fst.errors import FstError
-from fst.pictures.image import (
-    find_pictures,
-    open_image,
-    picture_size,
-    resize_shorter,
-    to_picture,
-    write_whole,
-)
+from fst.pictures.image import find_pictures, open_image, picture_size, resize_shorter, to_picture
+from fst.system.files import write_whole
 
 INDEX = "fst_photos.jsonl"
 FORMAT: dict[str, Any] = {"format": "fst-photos", "version": 1}

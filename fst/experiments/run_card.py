@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 
 from fst.data.dataset import PhotoData
 from fst.experiments.parts import CARD_ONLY
-from fst.experiments.run_folder import machine
 from fst.experiments.settings import plain
 from fst.loss.paintings_loss import PaintingsLoss
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import Card
+from fst.system.machine import machine
 from fst.training.callbacks import Progress
 
 

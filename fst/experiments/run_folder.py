@@ -6,7 +6,6 @@ other settings.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -18,13 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 import fst
 from fst.errors import FstError
-from fst.pictures.image import write_whole
 from fst.system.console import say
+from fst.system.files import unused, write_whole
+from fst.system.machine import machine
 from fst.training.checkpoint_files import Checkpoints, fault, set_aside
 
 # what may differ between a run and its continuation: it does not change what is computed
@@ -193,15 +192,6 @@ def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str
         )
 
 
-def unused(path: Path) -> Path:
-    """The folder, or the first numbered sibling of it that does not exist yet."""
-    place, number = path, 1
-    while place.exists():
-        number += 1
-        place = path.with_name(f"{path.name}-{number}")
-    return place
-
-
 def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
     """'key: old -> new' for every setting that matters and differs."""
     if any(key == name or key.startswith(f"{name}.") for name in HARMLESS):
@@ -216,16 +206,6 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
             yield from differences(one, other, key)
     elif old != new:
         yield f"{key} {old} -> {new}"
-
-
-def fingerprint(*parts: bytes | str | Path) -> str:
-    """A short hash of texts and of files' contents."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.read_bytes() if isinstance(part, Path) else part
-        digest.update(data if isinstance(data, bytes) else os.fsencode(data))
-        digest.update(b"\0")
-    return digest.hexdigest()[:16]
 
 
 def git_commit() -> str | None:
@@ -244,18 +224,6 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if dirty else "")
-
-
-def machine() -> str:
-    """What computes here, in words: '2 CPU cores (AMD EPYC)' or a GPU's name."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next((ln.split(":")[1].strip() for ln in lines if "model name" in ln), model)
-    return f"{os.cpu_count()} CPU cores ({model})"
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -7,7 +7,6 @@ cache keeps; with a cached one, torch is never imported.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -19,7 +18,7 @@ import numpy as np
 from fst.errors import FstError, pip_install
 from fst.inference.graph_cache import forget_graph, keep_graph, load_graph
 from fst.nets.style_file import Card, load_style, net_width, read_checked
-from fst.system.devices import check_device_name, choose_device, stays_on_cpu
+from fst.system.machine import check_device_name, choose_device, cpu_threads, stays_on_cpu
 
 if TYPE_CHECKING:
     import torch
@@ -222,16 +221,6 @@ def make_graph(name: str, path: Path, *, say: Say = lambda line: None) -> Backen
     except FstError as error:
         say(f"the graph is not kept for the next time: {error}")
     return backend
-
-
-def cpu_threads() -> int:
-    """How many threads a pass may use: what $OMP_NUM_THREADS says, or the processors we may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked):
-        return int(asked)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

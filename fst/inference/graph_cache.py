@@ -12,7 +12,7 @@ import json
 
 from fst.errors import FstError
 from fst.nets.style_file import Card
-from fst.pictures.image import write_whole
+from fst.system.files import write_whole
 from fst.system.paths import cache_dir
 
 GRAPH_VERSION = 1  # raise it when the same tensors would make another graph

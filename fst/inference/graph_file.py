@@ -24,7 +24,7 @@ from torch.export import Dim
 from fst.errors import FstError, pip_install
 from fst.nets.style_file import Card
 from fst.nets.transformer_net import MIN_SIDE, PixelNet, TransformerNet
-from fst.pictures.image import write_whole
+from fst.system.files import write_whole
 
 FORMATS = ("pt2", "onnx")
 MAX_SIDE = 16384  # pixels

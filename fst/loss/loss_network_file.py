@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fst.errors import FstError
 from fst.loss.loss_network import LossNetwork
-from fst.pictures.image import write_whole
+from fst.system.files import write_whole
 from fst.system.paths import shipped_loss_networks
 
 # torchvision's names for its weights -> (mean, std) of the RGB input in [0, 1].

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, deserialize, safe_open
 
 import fst
 from fst.errors import FstError
-from fst.pictures.image import write_whole
+from fst.system.files import write_whole
 from fst.system.paths import checkpoints_dir
 
 if TYPE_CHECKING:

@@ -6,12 +6,10 @@ torch is imported where a tensor is first asked for: files and arrays do without
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from fst.data.prepared_photo import SUFFIX as SMALL_PHOTO
 from fst.data.prepared_photo import read_small_photo
 from fst.errors import FstError
+from fst.system.files import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -216,53 +215,6 @@ def save_picture(path: str | Path, picture: Picture, *, quality: int) -> None:
     except Exception as error:
         raise FstError(f"{path} cannot be written as {file_format} ({error})") from None
     write_whole(path, buffer.getvalue())
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are not there yet; else ``FstError``."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FstError(f"{folder} cannot be made: {error.strerror or error}") from None
-
-
-def write_whole(path: Path, data: bytes, *, check: Callable[[Path], None] | None = None) -> None:
-    """Write ``data`` to ``path`` whole or not at all, making its folder; else ``FstError``.
-
-    The file is written beside its place, flushed to the disk and renamed, and the folder flushed.
-
-    ``check`` may look at the written file before it takes its place, and refuse it by raising.
-    """
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        if check is not None:
-            check(temporary)
-        os.replace(temporary, path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        raise FstError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush a folder to the disk, without which a rename may not outlive a power cut."""
-    if os.name != "posix":  # Windows opens no folders
-        return
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
-            raise
-    finally:
-        os.close(number)
 
 
 def find_pictures(folder: str | Path) -> Iterator[Path]:

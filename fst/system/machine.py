@@ -1,17 +1,84 @@
-"""Memory for work on a CPU: what is free, and freed blocks that stay for the next step."""
+"""The machine: its name, the device that a user means, its threads, and its memory.
+
+torch is imported where it is asked: a pass in another runtime does without it.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import platform
+import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fst.errors import FstError
+
+if TYPE_CHECKING:
+    import torch
+
+# without any of these, Linux has no GPU that torch could use: NVIDIA's, Jetson's, AMD's, WSL's
+GPU_FILES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 # of glibc's malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 USUAL = 32 * 2**20  # bytes; DEFAULT_MMAP_THRESHOLD_MAX of a 64-bit glibc
 LARGE = 2**31 - 1  # bytes; above any tensor of a step, so that none gets a mapping of its own
+
+
+def machine() -> str:
+    """What computes here, in words: '2 CPU cores (AMD EPYC)' or a GPU's name."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        model = next((ln.split(":")[1].strip() for ln in lines if "model name" in ln), model)
+    return f"{os.cpu_count()} CPU cores ({model})"
+
+
+def check_device_name(name: str) -> None:
+    """Raise ``FstError`` for a device that cannot be anywhere."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", str(name)):
+        raise FstError(f"device '{name}' is unknown; use auto, cuda, cuda:1, mps or cpu")
+
+
+def choose_device(name: str) -> torch.device:
+    """'auto' is the first of CUDA, MPS and CPU that is there. Raises ``FstError`` if it is not."""
+    import torch
+
+    check_device_name(name)
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((kind for kind, found in there.items() if found), "cpu")
+    if not there.get(name.split(":")[0], True):
+        raise FstError(f"device '{name}' is not available on this machine; use cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise FstError(f"device '{name}' is not there: {torch.cuda.device_count()} GPUs are")
+    return device
+
+
+def stays_on_cpu(device: str) -> bool:
+    """Whether ``device`` means the CPU here; asks torch only where there may be a GPU."""
+    if device != "auto":
+        return device == "cpu"
+    if sys.platform == "linux" and not any(map(os.path.exists, GPU_FILES)):
+        return True
+    return choose_device("auto").type == "cpu"
+
+
+def cpu_threads() -> int:
+    """How many threads a pass may use: what $OMP_NUM_THREADS says, or the processors we may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> bool:

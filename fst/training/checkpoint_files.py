@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fst.errors import FstError
-from fst.pictures.image import write_whole
+from fst.system.files import write_whole
 
 MARK = b"fst-sha256:"
 TRAILER_BYTES = len(MARK) + hashlib.sha256().digest_size  # torch.load does not mind them

@@ -24,7 +24,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_run import TINY_RUN, list_photos
 
-from fst.experiments.run_folder import RunFolder, machine
+from fst.experiments.run_folder import RunFolder
+from fst.system.machine import machine
 from fst.training.checkpoint_files import read_checkpoint
 
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.png", "cell.png")

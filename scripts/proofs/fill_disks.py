@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tiny_run import TINY_RUN, list_photos
 
-from fst.experiments.run_folder import RunFolder, machine
+from fst.experiments.run_folder import RunFolder
+from fst.system.machine import machine
 from fst.training.checkpoint_files import fault
 
 WORDS = [

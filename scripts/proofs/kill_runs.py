@@ -29,10 +29,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_run import TINY_RUN, list_photos
 
 import fst.commands.train
-import fst.pictures.image
+import fst.system.files
 import fst.training.checkpoint_files
-from fst.experiments.run_folder import RunFolder, machine
+from fst.experiments.run_folder import RunFolder
 from fst.nets.style_file import read_card, tensors_sha256
+from fst.system.machine import machine
 from fst.training.callbacks import Previews
 from fst.training.checkpoint_files import read_checkpoint
 from fst.training.lightning_module import FastStyleTransfer
@@ -139,9 +140,9 @@ def stop_at(point: str, number: int, moment: Path) -> None:
         when = lambda _, trainer, __: trainer.global_step == int(argument)  # noqa: E731
         before(Previews, "show", when)
     elif name == "save-before-rename":
-        before(fst.pictures.image.os, "replace", of_step)
+        before(fst.system.files.os, "replace", of_step)
     elif name == "save-after-rename":
-        before(fst.pictures.image.os, "replace", of_step, after=True)
+        before(fst.system.files.os, "replace", of_step, after=True)
     elif name == "save-half":
         write = fst.training.checkpoint_files.write_whole
 

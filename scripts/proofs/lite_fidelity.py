@@ -29,7 +29,6 @@ from fst import FstError, Stylizer
 from fst.data.photo_files import list_photos
 from fst.experiments.overrides import prepare_overrides
 from fst.experiments.parts import build_loss, build_network, build_painting
-from fst.experiments.run_folder import machine
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.style_file import shipped_styles
 from fst.pictures.image import (
@@ -40,6 +39,7 @@ from fst.pictures.image import (
     to_image,
     to_tensor,
 )
+from fst.system.machine import machine
 from fst.system.paths import configs_dir
 
 STYLES = ("great_wave", "starry_night", "the_scream")

@@ -27,8 +27,9 @@ from pathlib import Path
 from safetensors.torch import save
 from tiny_run import TINY_RUN, list_photos
 
-from fst.experiments.run_folder import RunFolder, machine
+from fst.experiments.run_folder import RunFolder
 from fst.nets.style_file import tensors_sha256
+from fst.system.machine import machine
 from fst.training.checkpoint_files import read_checkpoint
 
 HERE = Path(__file__).resolve().parent

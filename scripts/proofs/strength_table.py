@@ -27,7 +27,6 @@ from fst import FstError, Stylizer
 from fst.data.photo_files import list_photos
 from fst.experiments.overrides import prepare_overrides
 from fst.experiments.parts import build_loss, build_network, build_painting
-from fst.experiments.run_folder import machine
 from fst.loss.image_optimizer import optimize
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.pictures.image import (
@@ -38,6 +37,7 @@ from fst.pictures.image import (
     to_image,
     to_tensor,
 )
+from fst.system.machine import machine
 from fst.system.paths import configs_dir
 
 STYLES = "great_wave,starry_night,the_scream,udnie,poppies,mondrian_composition"

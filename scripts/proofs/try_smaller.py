@@ -30,7 +30,7 @@ from onnxruntime.quantization import (
 from torch import Tensor, nn
 
 from fst.benchmark.timing import race
-from fst.inference.backends import OnnxBackend, cpu_threads
+from fst.inference.backends import OnnxBackend
 from fst.inference.graph_file import onnx_bytes
 from fst.nets.style_file import find_style, load_style
 from fst.nets.transformer_net import ConvLayer, TransformerNet
@@ -42,6 +42,7 @@ from fst.pictures.image import (
     save_picture,
     to_array,
 )
+from fst.system.machine import cpu_threads
 from fst.system.paths import sample_photo
 
 SEEN, UNSEEN = ("astronaut.png", "coffee.png", "rocket.jpg"), "chelsea.png"
