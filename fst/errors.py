@@ -1,5 +1,7 @@
 """What means that the user asked for something that cannot be, and can mend it."""
 
+DISTRIBUTION = "fst-style-transfer"  # what pip calls the package; on PyPI "fst" is a stranger's
+
 
 class FstError(Exception):
     """A user's mistake, said in one sentence that names the thing, the value and the cure.
@@ -12,12 +14,13 @@ class FstError(Exception):
 def pip_install(extra: str) -> str:
     """The command that brings the packages of an optional part, however fst was installed.
 
-    It names them one by one: ``fst[extra]`` would ask a package registry for a stranger's fst.
+    It names them one by one: no package registry has fst under its own name, and a stranger's
+    package is called ``fst`` there.
     """
     from importlib.metadata import PackageNotFoundError, requires  # takes its time
 
     try:
-        listed = [line.split(";") for line in requires("fst") or []]
+        listed = [line.split(";") for line in requires(DISTRIBUTION) or []]
     except PackageNotFoundError:
         listed = []
     packages = [line[0].strip() for line in listed if line[-1].strip() == f'extra == "{extra}"']

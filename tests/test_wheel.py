@@ -29,7 +29,7 @@ def fst_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
     build += ["--no-build-isolation", "--wheel-dir", str(folder), str(source)]
     subprocess.run(build, check=True, cwd=folder)
-    (wheel,) = folder.glob("fst-*.whl")
+    (wheel,) = folder.glob("fst_style_transfer-*.whl")
     packed = zipfile.ZipFile(wheel).namelist()
     configs = {f"fst/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "fst").rglob("*.py")}
