@@ -58,12 +58,8 @@ def run(fst: Path, folder: Path, *arguments: object) -> str:
 def test_the_wheel_works_in_an_empty_folder(
     fst_command: Path, tmp_path: Path, tiny_style: Path
 ) -> None:
-    where = "import fst; print(fst.__file__)"
-    python = fst_command.with_name("python")
-    shown = subprocess.run(
-        [python, "-c", where], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert str(fst_command.parent.parent) in shown.stdout  # it is the installed one that runs
+    where = run(fst_command.with_name("python"), tmp_path, "-c", "import fst; print(fst.__file__)")
+    assert str(fst_command.parent.parent) in where  # it is the installed one that runs
 
     assert "stylize" in run(fst_command, tmp_path, "--help")
     config = run(fst_command, tmp_path, "train", "style=starry_night", "--cfg", "job")
