@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
+import fst
 from fst.errors import DISTRIBUTION
 
 ROOT = Path(__file__).parent.parent
@@ -41,3 +43,19 @@ def test_the_package_is_asked_for_by_its_own_name(project: dict[str, Any]) -> No
     for requirement in own:
         if requirement.name == DISTRIBUTION:
             assert requirement.extras <= extras.keys()
+
+
+def test_the_citation_is_of_this_version_and_names_the_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == fst.__version__
+    assert citation["license"] == "MIT"
+    holder = re.search(r"Copyright \(c\) \d+ (.+)", (ROOT / "LICENSE").read_text())
+    assert holder
+    assert citation["authors"] == [{"name": holder[1]}]
+    (paper,) = citation["references"]
+    assert paper["title"].startswith("Perceptual Losses for Real-Time Style Transfer")
+
+
+def test_the_author_is_the_licenses_holder(project: dict[str, Any]) -> None:
+    for author in project["project"]["authors"]:
+        assert author["name"] in (ROOT / "LICENSE").read_text()

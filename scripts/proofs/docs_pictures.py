@@ -1,8 +1,9 @@
-"""Remake the README's sheets of styles from the shipped styles and scikit-image's free photographs:
+"""Remake the sheets of the docs from the shipped styles and scikit-image's free photographs:
 
-python scripts/proofs/docs_pictures.py docs/
+python scripts/proofs/docs_pictures.py docs/ [example gallery styles]
 
-gallery.jpg has four photographs in some styles, styles.jpg one photograph in every style.
+example.jpg has a photograph, a painting of ours and the result, under their names; gallery.jpg four
+photographs in some styles; styles.jpg one photograph in every style.
 """
 
 from __future__ import annotations
@@ -14,28 +15,59 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fst import FstError, Stylizer
 from fst.nets.style_file import shipped_styles
-from fst.pictures.image import Picture, contact_sheet, read_picture, save_picture
+from fst.pictures.image import Picture, contact_sheet, read_picture, save_picture, to_image
+from fst.pictures.painting import load_painting
 from fst.system.paths import sample_photo
 
+EXAMPLE_PHOTO, EXAMPLE_STYLE = "chelsea.png", "woodcut"
 GALLERY = ("composition_vii", "great_wave", "stained_glass", "the_scream", "edtaonisl")
 PHOTOS = ("rocket.jpg", "chelsea.png", "coffee.png", "astronaut.png")
 HEIGHT = 280  # pixels of each picture in the sheets
 COLUMNS = 4  # of styles.jpg
-LABEL = 24  # pixels of the line above a picture of styles.jpg
+LABEL = 24  # pixels of the line above a picture
 
 
-def main(folder: Path) -> None:
-    """Write both sheets."""
+def main(folder: Path, names: list[str]) -> None:
+    """Write the sheets of those names, or all."""
+    unknown = set(names) - SHEETS.keys()
+    if unknown:
+        raise FstError(f"no sheet {', '.join(sorted(unknown))}; there are {', '.join(SHEETS)}")
+    for name in names or SHEETS:
+        save(folder / f"{name}.jpg", SHEETS[name]())
+
+
+def example() -> list[list[Image.Image]]:
+    """A photograph, a painting and what the painting's net makes of the photograph."""
+    photo = read_picture(sample_photo(EXAMPLE_PHOTO))
+    painting = load_painting(image=None, painted=EXAMPLE_STYLE, file=None, root=None, size=512)
+    result = stylized(EXAMPLE_STYLE, [photo])[0]
+    panels = {
+        "photo": shrunk(photo.rgb),
+        "painting": shrunk(to_image(painting.image)),
+        "result": result,
+    }
+    return [[labelled(text, picture) for text, picture in panels.items()]]
+
+
+def gallery() -> list[list[Image.Image]]:
+    """Four photographs, and a row for each style of the gallery."""
     lacking = set(GALLERY) - set(shipped_styles())
     if lacking:
         raise FstError(f"of the gallery, {', '.join(sorted(lacking))} is not in checkpoints/")
     pictures = [read_picture(sample_photo(photo)) for photo in PHOTOS]
     photographs = [shrunk(picture.rgb) for picture in pictures]
-    made = {name: stylized(name, pictures) for name in shipped_styles()}
-    save(folder / "gallery.jpg", [photographs, *(made[name] for name in GALLERY)])
-    every = [labelled(name, results[-1]) for name, results in made.items()]
+    return [photographs, *(stylized(name, pictures) for name in GALLERY)]
+
+
+def styles() -> list[list[Image.Image]]:
+    """The last photograph in every shipped style, under the style's name."""
+    photo = read_picture(sample_photo(PHOTOS[-1]))
+    every = [labelled(name, stylized(name, [photo])[0]) for name in shipped_styles()]
     every += [Image.new("RGB", every[0].size, "white")] * (-len(every) % COLUMNS)
-    save(folder / "styles.jpg", [every[k : k + COLUMNS] for k in range(0, len(every), COLUMNS)])
+    return [every[k : k + COLUMNS] for k in range(0, len(every), COLUMNS)]
+
+
+SHEETS = {"example": example, "gallery": gallery, "styles": styles}
 
 
 def stylized(name: str, pictures: list[Picture]) -> list[Image.Image]:
@@ -66,6 +98,6 @@ def labelled(text: str, image: Image.Image) -> Image.Image:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
+        main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"), sys.argv[2:])
     except FstError as error:
         sys.exit(f"docs_pictures: {error}")

@@ -3,8 +3,8 @@
 python scripts/proofs/stroke_sizes.py PAINTING [--photo FILE] [--size 384] \
     [--iterations 80] --out PICTURE
 
-The first row has the painting taken at three sizes (`style.size`), the second the settings that the
-README names for calmer skies and sharper faces. Each picture comes from `fst optimize`.
+The first row has the painting taken at three sizes (`style.size`), the second the settings that
+docs/train.md names for calmer skies and sharper faces. Each picture comes from `fst optimize`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""The docs lead to what is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("checkpoints/**/*.md")]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+OF_THE_TREE = re.compile(r"\b(?:fst|configs|scripts|tests|docs|checkpoints)/[\w./-]*\w\.\w+")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link into the page may name: its headings in small letters, blanks as dashes."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text()):
+        if "://" in link:
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.is_file(), f"{name_of(page)}: {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{name_of(page)}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_that_is_named_is_there(page: Path) -> None:
+    for name in OF_THE_TREE.findall(page.read_text()):
+        assert (ROOT / name).exists(), f"{name_of(page)}: {name}"
+
+
+def test_every_file_of_the_tree_is_there() -> None:
+    _, tree = (ROOT / "docs" / "house.md").read_text().split("```\nfst/\n")
+    folder = ROOT / "fst"
+    for line in tree.split("```")[0].splitlines():
+        name = line.split()[0].rstrip(",")
+        if not line.startswith("  "):
+            folder = ROOT
+        assert (folder / name).exists(), line
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert len(readme.split()) < 1000
+    linked = set(LINK.findall(readme))
+    for page in ROOT.glob("docs/*.md"):
+        assert name_of(page) in linked
