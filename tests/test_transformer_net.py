@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fst.nets.transformer_net import ConvLayer, PixelNet, TransformerNet
+from fst.nets.transformer_net import UPSAMPLINGS, ConvLayer, PixelNet, TransformerNet
 
 
 def parameters(net: torch.nn.Module) -> int:
@@ -19,6 +19,19 @@ def test_width_32_has_the_papers_number_of_parameters() -> None:
 def test_output_size_equals_input_size(size: tuple[int, int], upsampling: str) -> None:
     net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1, upsampling=upsampling)
     assert net(torch.rand(2, 3, *size)).shape == (2, 3, *size)
+
+
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+def test_a_photo_a_few_rows_shorter_gets_the_same_strokes(upsampling: str) -> None:
+    torch.manual_seed(0)
+    net = TransformerNet(width=8, residual_blocks=1, output_gain=0.1, upsampling=upsampling)
+    photo = torch.rand(1, 3, 128, 160)
+    with torch.no_grad():
+        whole = net(photo)
+        for rows, columns in ((1, 0), (2, 3), (3, 1)):
+            shorter = net(photo[..., : 128 - rows, : 160 - columns])
+            change = (whole[..., :96, :128] - shorter[..., :96, :128]).std()
+            assert change < 0.06 * whole.std(), (rows, columns)
 
 
 def test_every_size_from_16_to_40_comes_back_unchanged() -> None:

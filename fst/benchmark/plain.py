@@ -39,8 +39,8 @@ def plain_stylized(net: TransformerNet, content: Tensor) -> Tensor:
 
     def enlarged(x: Tensor, like: Tensor) -> Tensor:
         corners = None if net.upsampling == "nearest" else False
-        size = like.shape[-2:]
-        return F.interpolate(x, size=size, mode=net.upsampling, align_corners=corners)
+        doubled = F.interpolate(x, scale_factor=2, mode=net.upsampling, align_corners=corners)
+        return doubled[..., : like.shape[-2], : like.shape[-1]]
 
     full = F.relu(normalized(net.norm1, convolved(net.conv1, content)))
     half = F.relu(normalized(net.norm2, convolved(net.down1, full)))

@@ -15,7 +15,7 @@ from fst.nets.style_file import Card
 from fst.system.files import write_whole
 from fst.system.paths import cache_dir
 
-GRAPH_VERSION = 1  # raise it when the same tensors would make another graph
+GRAPH_VERSION = 2  # raise it when the same tensors would make another graph
 
 
 def load_graph(card: Card) -> bytes | None:

@@ -128,12 +128,14 @@ class ResidualBlock(nn.Module):
 
 
 class UpsampleConvLayer(nn.Module):
-    """Enlargement to a given size, nearest-neighbour or bilinear, then a convolution.
+    """Enlargement by two, nearest-neighbor or bilinear, to a given size, then a convolution.
 
     Departure: the paper's transposed convolution spreads unevenly and leaves a checkerboard
-    (Odena et al. 2016). The target is the size the encoder had on the way down, not "times two":
-    that is what returns every odd size exactly, with no crop afterwards, which also keeps the
-    exported graph free of size-dependent slices.
+    (Odena et al. 2016). The target is the size the encoder had on the way down, which returns every
+    odd size exactly: the last row or column of what is twice as large is left out where it is one
+    too many. To stretch by a little less than two instead would shift every stroke against its
+    photo, so that a photo one row shorter would get another pattern all over. The crop is a
+    negative padding, as a slice of a size that depends on another cannot be exported.
     """
 
     def __init__(self, *, in_channels: int, out_channels: int, kernel_size: int, mode: str) -> None:
@@ -144,9 +146,13 @@ class UpsampleConvLayer(nn.Module):
         )
 
     def forward(self, x: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-        """x (B, in, h, w), size (H, W) -> (B, out, H, W)."""
+        """x (B, in, h, w), size (H, W) of 2h or 2h - 1, 2w or 2w - 1 -> (B, out, H, W)."""
         corners = None if self.mode == "nearest" else False
-        return self.conv(F.interpolate(x, size=size, mode=self.mode, align_corners=corners))
+        doubled = F.interpolate(x, scale_factor=2.0, mode=self.mode, align_corners=corners)
+        if torch.compiler.is_exporting() or doubled.shape[-2:] != size:
+            missing = size[0] - doubled.shape[-2], size[1] - doubled.shape[-1]
+            doubled = F.pad(doubled, (0, missing[1], 0, missing[0]))
+        return self.conv(doubled)
 
 
 class TransformerNet(nn.Module):
