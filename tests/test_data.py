@@ -7,15 +7,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from fst.data.dataset import (
-    PhotoBatch,
-    PhotoData,
-    PhotoFolder,
-    StepSampler,
-    collate,
-)
+from fst.data.dataset import PhotoBatch, PhotoFolder, collate
 from fst.data.photo_files import list_photos, split_held_out
 from fst.errors import FstError
+from fst.training.datamodule import PhotoData, StepSampler
 
 
 def folder(photos: Path, seed: int = 0, **changes: object) -> PhotoFolder:

@@ -38,10 +38,7 @@ BEHIND_WALLS = {  # who may import it
 }
 # what still breaks these rules: file -> what it imports
 KNOWN_EXCEPTIONS = {
-    "benchmark/step.py": {"fst.training.lightning_module"},
-    "data/dataset.py": {"pytorch_lightning"},  # the datamodule
     "pictures/image.py": {"fst.data.prepared_photo"},
-    "training/fitting.py": {"fst.experiments.run_folder"},
 }
 FILES = [p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py"]
 

@@ -18,9 +18,9 @@ from fst.benchmark.kernel_classes import KernelClass, profile_by_class
 from fst.benchmark.loading import WEIGHTS, new_net, twin_loss, twin_network
 from fst.benchmark.plain import PlainLoss, PlainVGG16, plain_stylized
 from fst.benchmark.timing import Contestant, Machine, Row, count_flops, race, that_work
+from fst.loss.paintings_loss import losses_of
 from fst.loss.perceptual_loss import Losses
 from fst.nets.transformer_net import TransformerNet
-from fst.training.lightning_module import losses_of
 
 
 @dataclass(frozen=True)

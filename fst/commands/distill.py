@@ -19,7 +19,6 @@ from omegaconf import DictConfig
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fst.data.dataset import PhotoData, collate
 from fst.distillation.module import Distillation, disturb
 from fst.distillation.student import Student, Teacher, TeacherPart, level, rescale
 from fst.errors import FstError
@@ -29,6 +28,7 @@ from fst.experiments.settings import check_settings, plain, run_hydra
 from fst.loss.loss_network_file import load_loss_network, save_loss_network
 from fst.system.console import first_process, hush_libraries, say
 from fst.system.files import fingerprint
+from fst.training.datamodule import PhotoData
 from fst.training.fitting import fit
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 4, 16
@@ -74,7 +74,7 @@ def distill(config: DictConfig) -> Path:
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not run.checkpoints.found():
             run.write_about("distill", settings, inputs)
-        fit(trainer, module, data, run, checkpoint, keep=config.checkpoints_kept)
+        fit(trainer, module, data, run.checkpoints, checkpoint, keep=config.checkpoints_kept)
         if trainer.is_global_zero:
             student.eval().fold()
             pictures = [disturbed(batch) for batch in batches]
@@ -128,9 +128,8 @@ def build_student(config: DictConfig, images: Tensor) -> Student:
 
 def calibration_batches(data: PhotoData) -> list[Tensor]:
     """The first training crops, on which sizes are measured."""
-    photos = data.train_set()
     return [
-        collate([photos[first + k] for k in range(CALIBRATION_BATCH)]).photos
+        data.crops(CALIBRATION_BATCH, first)
         for first in range(0, CALIBRATION_BATCHES * CALIBRATION_BATCH, CALIBRATION_BATCH)
     ]
 

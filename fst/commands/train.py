@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fst.data.dataset import PhotoData, collate
 from fst.data.photo_files import file_size
 from fst.experiments.parts import (
     build_data,
@@ -38,12 +36,11 @@ from fst.experiments.warm_start import best_row, find_start, known_weights
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import save_styles, shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
-from fst.system.console import duration, first_process, hush_libraries, say
+from fst.system.console import first_process, hush_libraries, say
 from fst.system.files import fingerprint
-from fst.system.machine import machine
 from fst.training.callbacks import read_skipped
 from fst.training.checkpoint_files import step_of
-from fst.training.fitting import fit, validate
+from fst.training.fitting import fit, say_estimate, validate
 from fst.training.lightning_module import FastStyleTransfer
 
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
@@ -129,8 +126,8 @@ def train(config: DictConfig) -> Path:
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not run.checkpoints.found():
             run.write_about("train", settings, inputs, weights=loss.weights, warm_start=origin)
-            _say_estimate(trainer, module, data)
-        fit(trainer, module, data, run, checkpoint, keep=config.checkpoints_kept)
+            say_estimate(trainer, module, data)
+        fit(trainer, module, data, run.checkpoints, checkpoint, keep=config.checkpoints_kept)
         if done >= config.trainer.max_steps:
             previews.show(trainer, module)  # curves were taken to end before this step
         validate(trainer, module, data)
@@ -161,23 +158,6 @@ def _open_run(
     config.run_dir = settings["run_dir"] = str(run.path)
     os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
     return run, checkpoint, settings
-
-
-def _say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoData) -> None:
-    """Time a few steps beside the training, which they do not touch; say how long it will be."""
-    if trainer.strategy.root_device.type != "cpu" or trainer.max_steps < 20:
-        return
-    photos = data.train_set()
-    batch = collate([photos[k] for k in range(data.batch_size)]).photos
-    seconds: list[float] = []
-    while len(seconds) < 6 and (len(seconds) < 3 or min(seconds) < 0.9 * sorted(seconds)[1]):
-        start = time.monotonic()  # the first ones are slow; stop when the two best agree
-        module.losses(batch, range(data.batch_size)).total.backward()
-        seconds.append(time.monotonic() - start)
-    module.net.zero_grad(set_to_none=True)
-    steps = int(trainer.max_steps) * trainer.accumulate_grad_batches
-    left = duration(min(seconds) * steps)
-    say(f"estimate       about {left} for {trainer.max_steps} steps on {machine()}")
 
 
 def _say_end(run: RunFolder, path: Path, name: str, painting: str) -> None:

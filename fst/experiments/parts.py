@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from fst.data.dataset import PhotoData, collate
 from fst.data.held_photos import HeldPhotos
 from fst.errors import FstError
 from fst.experiments.overrides import quote
@@ -30,11 +29,12 @@ from fst.loss.strength import PROBES, calibrate
 from fst.pictures.image import resize_shorter, to_image, to_tensor
 from fst.pictures.painting import Painting, load_painting
 from fst.system.console import say
-from fst.training.callbacks import Previews, Progress, SkippedPhotos
+from fst.training.callbacks import DataWait, Previews, Progress, SkippedPhotos
 from fst.training.checkpoint_files import step_of
 from fst.training.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
-from fst.training.data_wait import DataWait
+from fst.training.datamodule import PhotoData
 from fst.training.divergence import StopOnDivergence
+from fst.training.lightning_internals import end_curves_at
 
 CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
 
@@ -157,8 +157,7 @@ def build_loss(
 
 def calibration_photos(data: PhotoData) -> Tensor:
     """The first training crops (B, 3, size, size), RGB in [0, 1]."""
-    photos = data.train_set()
-    return collate([photos[k] for k in range(PROBES)]).photos
+    return data.crops(PROBES)
 
 
 def build_previews(
@@ -219,7 +218,7 @@ def build_trainer(
     ]
     logger = hydra.utils.instantiate(config.logger) if config.logger else False
     if isinstance(logger, TensorBoardLogger):  # a run that was killed left steps that come again
-        logger._kwargs["purge_step"] = step_of(checkpoint) if checkpoint else 0
+        end_curves_at(logger, step_of(checkpoint) if checkpoint else 0)
     options = plain(config.trainer)
     options.pop("enable_progress_bar")
     try:

@@ -8,7 +8,6 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
-from fst.data.dataset import PhotoData
 from fst.experiments.parts import CARD_ONLY
 from fst.experiments.settings import plain
 from fst.loss.paintings_loss import PaintingsLoss
@@ -16,6 +15,7 @@ from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import Card
 from fst.system.machine import machine
 from fst.training.callbacks import Progress
+from fst.training.datamodule import PhotoData
 
 
 def build_cards(

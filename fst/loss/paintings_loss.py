@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from fst.loss.moving import Move, moving_term
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 
 
@@ -81,6 +83,29 @@ class PaintingsLoss(nn.Module):
             },
             by_painting={row: of.total.detach() for row, of in found.items()},
         )
+
+
+def losses_of(
+    net: Callable[..., Tensor],
+    loss: PerceptualLoss | PaintingsLoss,
+    content: Tensor,
+    paintings: Sequence[int] | None = None,
+    moves: Sequence[Move] = (),
+    moving_weight: float = 0.0,
+) -> Losses:
+    """The losses of the pictures that a net makes of ``content`` (B, 3, H, W), RGB in [0, 1].
+
+    One function of net and loss, for one graph of the compiler's. ``paintings`` are the B rows of
+    a net of several, which ``net`` then takes as a second argument; with ``moves`` the difference
+    that moving the photos makes is added (``fst.loss.moving``), times ``moving_weight``.
+    """
+    rows = None if paintings is None else torch.tensor(paintings, device=content.device)
+    stylized = net(content) if rows is None else net(content, rows)
+    losses = loss(stylized, content) if paintings is None else loss(stylized, content, paintings)
+    if moves:
+        term = moving_term(net, content, stylized, moves, rows)
+        losses = losses._replace(moving=moving_weight * term)
+    return losses
 
 
 def _taken(values: Tensor, where: Sequence[int]) -> Tensor:

@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
 from fst.errors import FstError
 from fst.system.signals import STOP, WARNINGS, requeue
 from fst.training.checkpoint_files import Checkpoints, read_checkpoint, write_checkpoint
+from fst.training.lightning_internals import (
+    agreed,
+    at_step_boundary,
+    log_now,
+    validate_between_steps,
+    validation_follows,
+)
 
 BEST_BY = "val/total"
 
@@ -70,7 +76,7 @@ class KeepCheckpoints(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.owed:
             self.owed = False
-            _validate(trainer)
+            validate_between_steps(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
@@ -158,45 +164,3 @@ class StopOnSignal(pl.Callback):
             else:
                 print(f"\nstopped at step {step}; the same command goes on from there", flush=True)
         raise SystemExit(128 + number)
-
-
-def agreed(trainer: pl.Trainer, number: int) -> int:
-    """The largest ``number`` of all processes. Lightning itself waits for them at every batch."""
-    if trainer.world_size == 1:
-        return number
-    mine = torch.tensor(number, device=trainer.strategy.root_device)
-    return int(trainer.strategy.reduce(mine, reduce_op="max"))
-
-
-def at_step_boundary(trainer: pl.Trainer) -> bool:
-    """Whether the batch that has just ended completed an optimizer step."""
-    return not trainer.fit_loop._should_accumulate()
-
-
-def validation_follows(trainer: pl.Trainer) -> bool:
-    """Whether Lightning runs a validation after the batch that has just ended."""
-    loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-    if fetcher is None or trainer.limit_val_batches == 0:
-        return False
-    return loop._should_check_val_fx(fetcher)
-
-
-def log_now(trainer: pl.Trainer) -> None:
-    """Log the step that has just ended, which Lightning does after the last callback.
-
-    A checkpoint must not be ahead of the curves: who goes on from it does not log its step.
-    """
-    trainer._logger_connector.update_train_step_metrics()
-    if trainer._results is not None:
-        trainer._results.clear()  # once is enough
-
-
-def _validate(trainer: pl.Trainer) -> None:
-    """Run the validation that Lightning runs between two steps."""
-    loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
-    first = connector._first_loop_iter
-    trainer.validating = True
-    loop.val_loop.restarting = False  # from its first batch
-    loop.val_loop.run()
-    trainer.training = True
-    connector._first_loop_iter = first

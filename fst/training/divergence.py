@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from fst.errors import FstError
 from fst.training.checkpoint_files import Checkpoints, not_finite
-from fst.training.checkpointing import at_step_boundary
+from fst.training.lightning_internals import at_step_boundary
 
 ACTIONS = ("stop", "rollback")
 RATE_FACTOR = 0.5  # of the learning rate, at a rollback

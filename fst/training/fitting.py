@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 
-from fst.data.dataset import PhotoData
 from fst.errors import FstError
-from fst.experiments.run_folder import RunFolder
-from fst.system.console import say
-from fst.system.machine import keep_freed_memory
+from fst.system.console import duration, say
+from fst.system.machine import keep_freed_memory, machine
 from fst.system.signals import STOP
-from fst.training.checkpoint_files import step_of
+from fst.training.checkpoint_files import Checkpoints, step_of
+from fst.training.datamodule import PhotoData
+from fst.training.lightning_internals import log_after_the_last_step
+from fst.training.lightning_module import FastStyleTransfer
 
 CHECKPOINT_EXTRA = 100_000  # bytes of a checkpoint besides its tensors
 # by these words torch says that it waits for a process that is gone
@@ -24,7 +26,7 @@ def fit(
     trainer: pl.Trainer,
     module: pl.LightningModule,
     data: PhotoData,
-    run: RunFolder,
+    checkpoints: Checkpoints,
     checkpoint: Path | None,
     *,
     keep: int,
@@ -40,9 +42,9 @@ def fit(
         # for Gram matrices: TF32 has all bits of the half-precision features they are products of
         torch.set_float32_matmul_precision("high")
     if trainer.is_global_zero:
-        for later in run.checkpoints.go_back_to(step_of(checkpoint)) if checkpoint else []:
+        for later in checkpoints.go_back_to(step_of(checkpoint)) if checkpoint else []:
             say(f"checkpoint     {later.name} is of a later step and is set aside")
-        run.checkpoints.require_room(checkpoint_size(module), keep)
+        checkpoints.require_room(checkpoint_size(module), keep)
     try:
         with STOP.noting():
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -58,16 +60,33 @@ def fit(
             ) from None
         if trainer.world_size == 1 or not any(word in str(error) for word in LOST_PROCESS):
             raise
-        newest = run.checkpoints.newest()
+        newest = checkpoints.newest()
         kept = f"the same command goes on from {newest}" if newest else "there is no checkpoint yet"
         raise FstError(f"another process of this run has ended; {kept}") from None
 
 
+def say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoData) -> None:
+    """Time a few steps beside the training, which they do not touch; say how long it will be.
+
+    Only on a CPU, where a run takes long.
+    """
+    if trainer.strategy.root_device.type != "cpu" or trainer.max_steps < 20:
+        return
+    batch = data.crops(data.batch_size)
+    seconds: list[float] = []
+    while len(seconds) < 6 and (len(seconds) < 3 or min(seconds) < 0.9 * sorted(seconds)[1]):
+        start = time.monotonic()  # the first ones are slow; stop when the two best agree
+        module.losses(batch, range(data.batch_size)).total.backward()
+        seconds.append(time.monotonic() - start)
+    module.net.zero_grad(set_to_none=True)
+    steps = int(trainer.max_steps) * trainer.accumulate_grad_batches
+    left = duration(min(seconds) * steps)
+    say(f"estimate       about {left} for {trainer.max_steps} steps on {machine()}")
+
+
 def validate(trainer: pl.Trainer, module: pl.LightningModule, data: PhotoData) -> None:
     """The last validation, logged one step after those of the training."""
-    trainer.fit_loop.epoch_loop._batches_that_stepped = (
-        trainer.global_step
-    )  # not so if none was left
+    log_after_the_last_step(trainer)
     try:
         trainer.validate(module, data, verbose=False)
     except SystemExit as leaving:  # Lightning's answer to Ctrl-C, whose exit code is 1

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from fst.data.dataset import PhotoBatch
 from fst.errors import FstError
-from fst.loss.moving import Move, moves_of, moving_term
-from fst.loss.paintings_loss import PaintingsLoss, painting_of
+from fst.loss.moving import moves_of
+from fst.loss.paintings_loss import PaintingsLoss, losses_of, painting_of
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.transformer_net import TransformerNet
 from fst.pictures.artifacts import Artifacts, find_artifacts
+from fst.training.lightning_internals import logs_this_step
 
 SCHEDULES = ("constant", "one_cycle", "linear")
 CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
@@ -156,7 +157,7 @@ class FastStyleTransfer(pl.LightningModule):
 
     def _logged(self) -> bool:
         """Whether a logger takes this step's losses; at other steps nobody waits for them."""
-        return self.trainer._logger_connector.should_update_logs
+        return logs_this_step(self.trainer)
 
     def _ordered(self, photos: Tensor) -> Tensor:
         """In the memory order of the net's weights."""
@@ -228,21 +229,3 @@ class FastStyleTransfer(pl.LightningModule):
         self.log_dict(dict(zip(terms | by_layer, values, strict=True)), **options)
         for row, total in losses.by_painting.items():
             self.log(f"{stage}_painting/{self.names[row]}", total, batch_size=1)
-
-
-def losses_of(
-    net: TransformerNet,
-    loss: PerceptualLoss | PaintingsLoss,
-    content: Tensor,
-    paintings: Sequence[int] | None = None,
-    moves: Sequence[Move] = (),
-    moving_weight: float = 0.0,
-) -> Losses:
-    """One function of net and loss, for one graph of the compiler's."""
-    rows = None if paintings is None else torch.tensor(paintings, device=content.device)
-    stylized = net(content) if rows is None else net(content, rows)
-    losses = loss(stylized, content) if paintings is None else loss(stylized, content, paintings)
-    if moves:
-        term = moving_term(net, content, stylized, moves, rows)
-        losses = losses._replace(moving=moving_weight * term)
-    return losses

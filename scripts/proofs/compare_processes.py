@@ -115,7 +115,7 @@ def compare(folder: Path, launcher: str, precision: str, steps: int) -> bool:
 
 def photos_once(steps: int = 6) -> bool:
     """Whether two processes together see every photo once in an epoch."""
-    from fst.data.dataset import StepSampler
+    from fst.training.datamodule import StepSampler
 
     batches = [list(StepSampler(first=0, count=steps, batch=2, rank=r, world=2)) for r in (0, 1)]
     samples = Counter(k for rank in batches for batch in rank for k in batch)
