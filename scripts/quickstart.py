@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 from fst import FstError, Stylizer
-from fst.pictures.image import Picture, contact_sheet, read_picture, save_picture, to_image
+from fst.pictures.image import Picture, read_picture, save_picture, to_image
 from fst.pictures.painting import load_painting
+from fst.pictures.sheet import contact_sheet
 from fst.system.paths import sample_photo
 
 STYLE = "woodcut"

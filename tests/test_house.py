@@ -36,10 +36,6 @@ BEHIND_WALLS = {  # who may import it
     "pytorch_lightning": {"training", "distillation", "experiments", "commands"},
     "lightning_fabric": {"training", "distillation", "experiments", "commands"},
 }
-# what still breaks these rules: file -> what it imports
-KNOWN_EXCEPTIONS = {
-    "pictures/image.py": {"fst.data.prepared_photo"},
-}
 FILES = [p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py"]
 
 
@@ -94,12 +90,7 @@ def test_every_folder_is_a_wing_with_a_sentence() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_imports_only_go_down(path: Path) -> None:
-    assert forbidden(path) <= KNOWN_EXCEPTIONS.get(name_of(path), set())
-
-
-@pytest.mark.parametrize("name", KNOWN_EXCEPTIONS)
-def test_a_known_exception_is_one(name: str) -> None:
-    assert forbidden(PACKAGE / name) >= KNOWN_EXCEPTIONS[name] > set()
+    assert not forbidden(path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

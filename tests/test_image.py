@@ -9,7 +9,6 @@ from PIL import Image, ImageCms
 from fst.errors import FstError
 from fst.pictures.image import (
     Picture,
-    contact_sheet,
     find_pictures,
     read_picture,
     save_picture,
@@ -164,17 +163,6 @@ def test_tensors_and_images_round_trip() -> None:
     assert tensor.dtype == torch.float32
     assert 0 <= tensor.min() <= tensor.max() <= 1
     assert to_image(tensor).tobytes() == image.tobytes()
-
-
-def test_a_contact_sheet_keeps_rows_and_columns_in_line() -> None:
-    colors = [["red", "blue"], ["lime", "black"]]
-    sizes = [[(10, 5), (20, 8)], [(12, 6), (20, 6)]]
-    rows = [[Image.new("RGB", sizes[r][c], colors[r][c]) for c in range(2)] for r in range(2)]
-    sheet = contact_sheet(rows)
-    assert sheet.size == (12 + 20, 8 + 6)
-    assert sheet.getpixel((12, 0)) == (0, 0, 255)
-    assert sheet.getpixel((0, 8)) == (0, 255, 0)
-    assert sheet.getpixel((11, 0)) == (255, 255, 255)
 
 
 def test_a_folder_is_searched_once_even_with_a_loop_in_it(tmp_path: Path) -> None:

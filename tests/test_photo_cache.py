@@ -13,11 +13,10 @@ from PIL import Image
 from fst.cli import main
 from fst.data import prepared_folder
 from fst.data.dataset import PhotoFolder
-from fst.data.photo_files import list_photos, training_and_held_out
+from fst.data.photo_files import list_photos, read_photo, training_and_held_out
 from fst.data.prepared_folder import INDEX, cached_photos, read_index
 from fst.data.prepared_photo import SmallPhoto, file_name, photo_name, read_small_photo
 from fst.errors import FstError
-from fst.pictures.image import read_picture
 
 from .conftest import Train, picture
 
@@ -48,7 +47,7 @@ def test_a_prepared_photo_holds_the_photo(tmp_path: Path) -> None:
         path.write_bytes(data)
         assert photo_name(path) == "x.jpg"
         assert len(data) < 0.55 * len(image.tobytes()) + 200
-        again = read_picture(path).rgb  # as any other picture
+        again = read_photo(path).rgb  # as any other photo
         assert again.size == size
         assert np.abs(np.asarray(again).astype(int) - np.asarray(image)).mean() < 2
 

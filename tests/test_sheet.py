@@ -1,4 +1,4 @@
-"""`fst sheet`: the runs of a sweep side by side."""
+"""Sheets of pictures; `fst sheet`: the runs of a sweep side by side."""
 
 import csv
 from pathlib import Path
@@ -7,12 +7,33 @@ import pytest
 from PIL import Image
 
 from fst.cli import main
+from fst.pictures.sheet import contact_sheet, labeled
 from tests.conftest import Train
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
     with open(path, newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_contact_sheet_keeps_rows_and_columns_in_line() -> None:
+    colors = [["red", "blue"], ["lime", "black"]]
+    sizes = [[(10, 5), (20, 8)], [(12, 6), (20, 6)]]
+    rows = [[Image.new("RGB", sizes[r][c], colors[r][c]) for c in range(2)] for r in range(2)]
+    sheet = contact_sheet(rows)
+    assert sheet.size == (12 + 20, 8 + 6)
+    assert sheet.getpixel((12, 0)) == (0, 0, 255)
+    assert sheet.getpixel((0, 8)) == (0, 255, 0)
+    assert sheet.getpixel((11, 0)) == (255, 255, 255)
+
+
+def test_a_labeled_picture_is_whole_below_its_words() -> None:
+    picture = Image.new("RGB", (80, 50), "red")
+    sheet = labeled(picture, "photo")
+    assert sheet.width == 80
+    label = sheet.height - 50
+    assert sheet.crop((0, label, 80, sheet.height)).tobytes() == picture.tobytes()
+    assert sheet.crop((0, 0, 80, label)).convert("L").getextrema() == (0, 255)
 
 
 def test_a_sweep_of_two_settings_is_one_grid_and_a_ranked_table(

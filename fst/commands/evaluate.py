@@ -18,7 +18,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import Tensor
 
-from fst.data.photo_files import list_photos
+from fst.data.photo_files import list_photos, read_photo
 from fst.errors import FstError
 from fst.evaluation.equivalent_iterations import (
     STARTS,
@@ -36,7 +36,7 @@ from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import Card, find_style, parted_address, read_card, rewrite_card
 from fst.pictures.artifacts import find_artifacts, flat_photos
-from fst.pictures.image import read_picture, to_image, to_tensor
+from fst.pictures.image import to_image, to_tensor
 from fst.pictures.painting import Painting, load_painting
 from fst.system.console import say
 from fst.system.files import make_folder, unused, write_whole
@@ -114,7 +114,7 @@ def readable(photos: list[Path]) -> list[Path]:
     good = []
     for photo in photos:
         try:
-            read_picture(photo)
+            read_photo(photo)
         except FstError as error:
             say(f"left out       {error}")
         else:
@@ -219,7 +219,7 @@ def one_photo(
 ) -> PhotoResult:
     """The net's picture of one photo, its terms and artifacts, and the optimizations it beats."""
     device = loss.network.mean.device
-    source = read_picture(photo).resized(size)
+    source = read_photo(photo).resized(size)
     stylizer = Stylizer(path, device=str(device))
     stylizer.picture(source)  # the first pass of a size is slower
     began = time.monotonic()

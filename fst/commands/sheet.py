@@ -18,9 +18,9 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.count < 1 or options.size < 64:
         raise FstError("--count must be 1 or more, --size 64 or more")
-    from fst.data.photo_files import training_and_held_out
+    from fst.data.photo_files import read_photo, training_and_held_out
     from fst.evaluation.sweep import find_runs, grid_of, pictures, rank, varying
-    from fst.pictures.image import Picture, read_picture, save_picture
+    from fst.pictures.image import Picture, save_picture
     from fst.system.files import make_folder
 
     runs = find_runs([Path(run).expanduser() for run in options.runs])
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         val_root=options.photos or first.get("data.val_root"),
         val_photos=first.get("data.val_photos", 16),
     )
-    photos = [read_picture(path).resized(options.size).rgb for path in held_out[: options.count]]
+    photos = [read_photo(path).resized(options.size).rgb for path in held_out[: options.count]]
     made = [pictures(run, photos) for run in runs]
     rows = rank(runs, [artifacts for _, artifacts in made])
     out = Path(re.sub(r"\.(jpg|csv)$", "", options.output)).expanduser()

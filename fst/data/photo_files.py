@@ -14,7 +14,7 @@ from PIL import Image
 from fst.data.prepared_folder import cached_photos
 from fst.data.prepared_photo import SUFFIX, SmallPhoto, photo_name, read_small_photo
 from fst.errors import FstError
-from fst.pictures.image import find_pictures, open_image, to_picture
+from fst.pictures.image import Picture, find_pictures, read_picture
 
 COCO_FOLDERS = (("train2017", "val2017"), ("train2014", "val2014"))
 USABLE_CHECK_S = 4.0  # seconds to look for one photo that decodes before giving up
@@ -83,7 +83,14 @@ def list_photos(root: str | Path, *, key: str = "data.root") -> list[Path]:
 
 def open_photo(path: Path) -> Image.Image | SmallPhoto:
     """A photo to be cropped: upright and RGB, or as ``fst prepare`` keeps it; else ``FstError``."""
-    return read_small_photo(path) if path.suffix == SUFFIX else to_picture(open_image(path)).rgb
+    return read_small_photo(path) if path.suffix == SUFFIX else read_picture(path).rgb
+
+
+def read_photo(path: Path) -> Picture:
+    """A photo to be seen whole, also one that ``fst prepare`` keeps; else ``FstError``."""
+    if path.suffix == SUFFIX:
+        return Picture(rgb=read_small_photo(path).image())
+    return read_picture(path)
 
 
 def file_size(path: Path) -> int:

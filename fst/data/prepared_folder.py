@@ -19,7 +19,7 @@ from typing import Any
 
 from fst.data.prepared_photo import SmallPhoto, file_name, read_small_photo
 from fst.errors import FstError
-from fst.pictures.image import find_pictures, open_image, picture_size, resize_shorter, to_picture
+from fst.pictures.image import find_pictures, picture_size, read_picture, resize_shorter
 from fst.system.files import write_whole
 
 INDEX = "fst_photos.jsonl"
@@ -171,7 +171,7 @@ def _write_index(cache: Path, size: int, entries: Sequence[Entry], *, complete: 
 
 
 def _small(path: Path, size: int) -> SmallPhoto:
-    image = to_picture(open_image(path)).rgb
+    image = read_picture(path).rgb
     return SmallPhoto.of(resize_shorter(image, size) if min(image.size) > size else image)
 
 

@@ -12,7 +12,8 @@ from matplotlib import pyplot as plt
 
 from fst.evaluation.equivalent_iterations import STARTS, PhotoResult, Terms, confidence_interval
 from fst.pictures.artifacts import Artifacts
-from fst.pictures.image import Picture, contact_sheet, save_picture, to_image
+from fst.pictures.image import Picture, save_picture, to_image
+from fst.pictures.sheet import contact_sheet
 
 matplotlib.use("Agg")
 

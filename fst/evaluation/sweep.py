@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from fst.errors import FstError
@@ -16,10 +16,9 @@ from fst.experiments.run_folder import HARMLESS
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_file import SUFFIX, Card, read_cards
 from fst.pictures.artifacts import Artifacts, find_artifacts
-from fst.pictures.image import Picture, contact_sheet, to_tensor
+from fst.pictures.image import Picture, to_tensor
 from fst.pictures.painting import load_painting
-
-LABEL_HEIGHT, LABEL_WIDTH = 28, 150  # pixels
+from fst.pictures.sheet import contact_sheet, label
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,7 @@ def painting_of(run: Run) -> Tensor | None:
 def grid_of(
     runs: Sequence[Run], made: Sequence[Sequence[Image.Image]], photos: Sequence[Image.Image]
 ) -> Image.Image:
-    """A labelled sheet: one setting down and one across if two vary, else a row for each run."""
+    """A labeled sheet: one setting down and one across if two vary, else a row for each run."""
     keys = varying(runs)
     if len(keys) == 2:
         down, across = keys
@@ -154,22 +153,16 @@ def grid_of(
                 for run, pictures in zip(runs, made, strict=True)
             }
             blank = Image.new("RGB", photos[0].size, "white")
-            rows = [[_label(""), *(_label(f"{across}={v}", photos[0].width) for v in values[1])]]
+            rows = [[label(""), *(label(f"{across}={v}", photos[0].width) for v in values[1])]]
             for value in values[0]:
                 cells = [place.get((repr(value), repr(v)), blank) for v in values[1]]
-                rows.append([_label(f"{down}=\n{value}", height=photos[0].height), *cells])
+                rows.append([label(f"{down}=\n{value}", height=photos[0].height), *cells])
             return contact_sheet(rows)
-    rows = [[_label("photo", height=photos[0].height), *photos]]
+    rows = [[label("photo", height=photos[0].height), *photos]]
     for run, pictures in zip(runs, made, strict=True):
         text = "\n".join(f"{key}=\n{run.settings.get(key)}" for key in keys) or run.folder.name
-        rows.append([_label(text, height=photos[0].height), *pictures])
+        rows.append([label(text, height=photos[0].height), *pictures])
     return contact_sheet(rows)
-
-
-def _label(text: str, width: int = LABEL_WIDTH, height: int = LABEL_HEIGHT) -> Image.Image:
-    image = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(image).text((6, 6), text, fill="black", font=ImageFont.load_default(13))
-    return image
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:

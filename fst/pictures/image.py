@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from fst.data.prepared_photo import SUFFIX as SMALL_PHOTO
-from fst.data.prepared_photo import read_small_photo
 from fst.errors import FstError
 from fst.system.files import write_whole
 
@@ -64,8 +62,6 @@ def open_image(path: str | Path) -> Image.Image:
 
     Raises ``FstError`` naming the file for anything that cannot be decoded.
     """
-    if Path(path).suffix == SMALL_PHOTO:
-        return read_small_photo(path).image()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata and large sizes: we say it or it is fine
@@ -170,17 +166,6 @@ def resize_shorter(image: Image.Image, shorter_side: int) -> Image.Image:
         return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def contact_sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Rows of RGB images in one, on white; rows and columns are in line."""
-    heights = [max(image.height for image in row) for row in rows]
-    widths = [max(image.width for image in column) for column in zip(*rows, strict=True)]
-    sheet = Image.new("RGB", (sum(widths), sum(heights)), "white")
-    for number, row in enumerate(rows):
-        for column, image in enumerate(row):
-            sheet.paste(image, (sum(widths[:column]), sum(heights[:number])))
-    return sheet
 
 
 def save_picture(path: str | Path, picture: Picture, *, quality: int) -> None:

@@ -15,14 +15,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from fst.data.dataset import PhotoBatch
-from fst.pictures.image import (
-    Picture,
-    contact_sheet,
-    read_picture,
-    save_picture,
-    to_image,
-    to_tensor,
-)
+from fst.data.photo_files import read_photo
+from fst.pictures.image import Picture, save_picture, to_image, to_tensor
+from fst.pictures.sheet import contact_sheet
 from fst.system.console import duration, say
 from fst.training.datamodule import TimedLoader
 from fst.training.lightning_internals import at_step_boundary
@@ -48,7 +43,7 @@ class Previews(pl.Callback):
         every: int,
         folder: Path,
     ) -> None:
-        self.contents = [to_tensor(read_picture(path).resized(size).rgb) for path in photos]
+        self.contents = [to_tensor(read_photo(path).resized(size).rgb) for path in photos]
         self.paintings = dict(paintings)
         self.every = every
         self.folder = folder

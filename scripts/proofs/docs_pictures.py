@@ -11,12 +11,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from fst import FstError, Stylizer
 from fst.nets.style_file import shipped_styles
-from fst.pictures.image import Picture, contact_sheet, read_picture, save_picture, to_image
+from fst.pictures.image import Picture, read_picture, save_picture, to_image
 from fst.pictures.painting import load_painting
+from fst.pictures.sheet import contact_sheet, labeled
 from fst.system.paths import sample_photo
 
 EXAMPLE_PHOTO, EXAMPLE_STYLE = "chelsea.png", "woodcut"
@@ -24,7 +25,6 @@ GALLERY = ("composition_vii", "great_wave", "stained_glass", "the_scream", "edta
 PHOTOS = ("rocket.jpg", "chelsea.png", "coffee.png", "astronaut.png")
 HEIGHT = 280  # pixels of each picture in the sheets
 COLUMNS = 4  # of styles.jpg
-LABEL = 24  # pixels of the line above a picture
 
 
 def main(folder: Path, names: list[str]) -> None:
@@ -46,7 +46,7 @@ def example() -> list[list[Image.Image]]:
         "painting": shrunk(to_image(painting.image)),
         "result": result,
     }
-    return [[labelled(text, picture) for text, picture in panels.items()]]
+    return [[labeled(picture, text) for text, picture in panels.items()]]
 
 
 def gallery() -> list[list[Image.Image]]:
@@ -62,7 +62,7 @@ def gallery() -> list[list[Image.Image]]:
 def styles() -> list[list[Image.Image]]:
     """The last photograph in every shipped style, under the style's name."""
     photo = read_picture(sample_photo(PHOTOS[-1]))
-    every = [labelled(name, stylized(name, [photo])[0]) for name in shipped_styles()]
+    every = [labeled(stylized(name, [photo])[0], name) for name in shipped_styles()]
     every += [Image.new("RGB", every[0].size, "white")] * (-len(every) % COLUMNS)
     return [every[k : k + COLUMNS] for k in range(0, len(every), COLUMNS)]
 
@@ -86,14 +86,6 @@ def shrunk(image: Image.Image) -> Image.Image:
     """For a sheet; stylized at full size before."""
     size = (round(image.width * HEIGHT / image.height), HEIGHT)
     return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def labelled(text: str, image: Image.Image) -> Image.Image:
-    """The image under a line of text."""
-    sheet = Image.new("RGB", (image.width, image.height + LABEL), "white")
-    sheet.paste(image, (0, LABEL))
-    ImageDraw.Draw(sheet).text((4, 3), text, "black", ImageFont.load_default(LABEL * 0.65))
-    return sheet
 
 
 if __name__ == "__main__":

@@ -26,19 +26,13 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from fst import FstError, Stylizer
-from fst.data.photo_files import list_photos
+from fst.data.photo_files import list_photos, read_photo
 from fst.experiments.overrides import prepare_overrides
 from fst.experiments.parts import build_loss, build_network, build_painting
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.style_file import shipped_styles
-from fst.pictures.image import (
-    Picture,
-    contact_sheet,
-    read_picture,
-    save_picture,
-    to_image,
-    to_tensor,
-)
+from fst.pictures.image import Picture, save_picture, to_image, to_tensor
+from fst.pictures.sheet import contact_sheet
 from fst.system.machine import machine
 from fst.system.paths import configs_dir
 
@@ -82,7 +76,7 @@ def main() -> None:
 
 def load(path: Path) -> Tensor:
     """A photo as (1, 3, H, W) with its shorter side at ``SIZE``."""
-    return to_tensor(read_picture(path).resized(SIZE).rgb)
+    return to_tensor(read_photo(path).resized(SIZE).rgb)
 
 
 def words(network: Path | None) -> list[str]:

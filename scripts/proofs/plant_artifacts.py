@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fst import FstError
-from fst.data.photo_files import list_photos
+from fst.data.photo_files import list_photos, read_photo
 from fst.pictures.artifacts import LIMITS, blobs, border, clipping, color_drift, grid, weave
-from fst.pictures.image import read_picture, to_tensor
+from fst.pictures.image import to_tensor
 
 
 def checkerboard(picture: Tensor, generator: torch.Generator, size: float = 0.015) -> Tensor:
@@ -131,7 +131,7 @@ def main() -> None:
 
 def load(path: Path, size: int) -> Tensor:
     """A picture as (3, H, W) with its shorter side at ``size``."""
-    return to_tensor(read_picture(path).resized(size).rgb)[0]
+    return to_tensor(read_photo(path).resized(size).rgb)[0]
 
 
 def shrunk(picture: Tensor, like: Tensor) -> Tensor:

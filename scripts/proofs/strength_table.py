@@ -24,19 +24,13 @@ import torch
 from torch import Tensor
 
 from fst import FstError, Stylizer
-from fst.data.photo_files import list_photos
+from fst.data.photo_files import list_photos, read_photo
 from fst.experiments.overrides import prepare_overrides
 from fst.experiments.parts import build_loss, build_network, build_painting
 from fst.loss.image_optimizer import optimize
 from fst.loss.perceptual_loss import PerceptualLoss
-from fst.pictures.image import (
-    Picture,
-    contact_sheet,
-    read_picture,
-    save_picture,
-    to_image,
-    to_tensor,
-)
+from fst.pictures.image import Picture, save_picture, to_image, to_tensor
+from fst.pictures.sheet import contact_sheet
 from fst.system.machine import machine
 from fst.system.paths import configs_dir
 
@@ -65,7 +59,7 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     every = list_photos(asked.photos, key="--photos")
     chosen = [every[k * len(every) // asked.count] for k in range(asked.count)]
-    photos = [to_tensor(read_picture(path).resized(asked.size).rgb) for path in chosen]
+    photos = [to_tensor(read_photo(path).resized(asked.size).rgb) for path in chosen]
     report = {"machine": machine(), "strength": asked.strength, "size": asked.size, "rows": []}
     for kind in asked.losses.split(","):
         rows = []

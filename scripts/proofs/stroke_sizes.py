@@ -16,15 +16,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from fst import FstError
-from fst.pictures.image import Picture, contact_sheet, read_picture, save_picture
+from fst.pictures.image import Picture, read_picture, save_picture
+from fst.pictures.sheet import contact_sheet, labeled
 from fst.system.paths import sample_photo
 
 SIZES = ("style.size=256", "style.size=512", "style.size=1024")
 SETTINGS = ("style.weights.tv=3", "style.strength=0.3", "loss.content_layers.relu2_2=1")
-LABEL = 26  # pixels
 
 
 def main() -> None:
@@ -37,12 +37,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a picture file")
     asked = parser.parse_args()
     photo = asked.photo or sample_photo("astronaut.png")
-    rows = [[labelled(made(asked, photo, word), word) for word in row] for row in (SIZES, SETTINGS)]
+    rows = [[labeled(made(asked, photo, word), word) for word in row] for row in (SIZES, SETTINGS)]
     plain = read_picture(photo).resized(asked.size).rgb
     painting = read_picture(asked.painting).rgb
     painting.thumbnail(plain.size)
-    rows[0].insert(0, labelled(plain, "photo"))
-    rows[1].insert(0, labelled(painting, "painting"))
+    rows[0].insert(0, labeled(plain, "photo"))
+    rows[1].insert(0, labeled(painting, "painting"))
     save_picture(asked.out, Picture(rgb=contact_sheet(rows)), quality=88)
     print(asked.out)
 
@@ -63,15 +63,6 @@ def made(asked: argparse.Namespace, photo: Path, word: str) -> Image.Image:
             raise FstError(done.stderr.strip())
         (picture,) = Path(folder, "run").glob("*.png")
         return read_picture(picture).rgb
-
-
-def labelled(picture: Image.Image, text: str) -> Image.Image:
-    """The picture under a line of text."""
-    sheet = Image.new("RGB", (picture.width, picture.height + LABEL), "white")
-    sheet.paste(picture, (0, LABEL))
-    font = ImageFont.load_default(15)
-    ImageDraw.Draw(sheet).text((6, 4), text, fill="black", font=font)
-    return sheet
 
 
 if __name__ == "__main__":

@@ -34,14 +34,8 @@ from fst.inference.backends import OnnxBackend
 from fst.inference.graph_file import onnx_bytes
 from fst.nets.style_file import find_style, load_style
 from fst.nets.transformer_net import ConvLayer, TransformerNet
-from fst.pictures.image import (
-    Picture,
-    contact_sheet,
-    from_array,
-    read_picture,
-    save_picture,
-    to_array,
-)
+from fst.pictures.image import Picture, from_array, read_picture, save_picture, to_array
+from fst.pictures.sheet import contact_sheet
 from fst.system.machine import cpu_threads
 from fst.system.paths import sample_photo
 
