@@ -180,7 +180,8 @@ def loss_of(card: Card, network: LossNetwork, painting: Painting) -> PerceptualL
     """The loss that a style was trained with, by its card."""
     try:
         options = dict(card.training["loss"])
-        options.pop("calibrated", None)
+        for other in ("calibrated", "moving_weight"):  # of the recipe, not of the loss itself
+            options.pop(other, None)
         loss = PerceptualLoss(
             network=network,
             style_image=painting.image.to(network.mean.device),
