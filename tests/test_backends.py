@@ -11,8 +11,7 @@ from PIL import Image
 
 from fst import FstError, Stylizer
 from fst.cli import main
-from fst.inference import backends, graph_cache, stylizer
-from fst.nets import transformer_net
+from fst.inference import backends, graph_cache
 from fst.nets.style_file import read_card
 from fst.system.paths import cache_dir
 
@@ -252,7 +251,3 @@ def test_the_cache_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert cache_dir() == tmp_path / ".cache" / "fst"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
     assert cache_dir() == tmp_path / "x" / "fst"
-
-
-def test_the_least_side_is_the_nets() -> None:
-    assert stylizer.MIN_SIDE == transformer_net.MIN_SIDE

@@ -22,9 +22,10 @@ from fst.data.held_photos import HeldPhotos
 from fst.data.photo_files import list_photos
 from fst.errors import FstError
 from fst.inference.graph_file import export_graph
+from fst.inference.pixel_net import PixelNet
 from fst.loss.perceptual_loss import Losses
 from fst.nets.style_file import load_style, read_card
-from fst.nets.transformer_net import PixelNet, TransformerNet, normalized
+from fst.nets.transformer_net import TransformerNet, normalized
 from fst.system.paths import configs_dir
 from tests.conftest import Train, picture
 

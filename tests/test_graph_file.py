@@ -8,8 +8,8 @@ import torch
 
 from fst.cli import main
 from fst.inference.graph_file import load_onnx, load_pt2
+from fst.inference.pixel_net import PixelNet
 from fst.nets.style_file import load_style
-from fst.nets.transformer_net import PixelNet
 
 LOADERS = {"pt2": load_pt2, "onnx": load_onnx}
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from fst.nets.transformer_net import UPSAMPLINGS, ConvLayer, PixelNet, TransformerNet
+from fst.inference.pixel_net import PixelNet
+from fst.nets.transformer_net import UPSAMPLINGS, ConvLayer, TransformerNet
 
 
 def parameters(net: torch.nn.Module) -> int:

@@ -21,8 +21,9 @@ from fst.benchmark.plain import plain_stylized
 from fst.benchmark.step import arithmetic, failures, least_bytes, peak_mb
 from fst.benchmark.timing import Contestant, Machine, Row, attempted, count_flops, race, that_work
 from fst.inference.graph_file import aoti_package, program_of
+from fst.inference.pixel_net import PixelNet
 from fst.inference.stylizer import Stylizer
-from fst.nets.transformer_net import PixelNet, TransformerNet
+from fst.nets.transformer_net import TransformerNet
 from fst.pictures.image import read_picture, to_array
 
 Pass = Callable[[Tensor], Tensor]

@@ -23,8 +23,9 @@ from fst.experiments.settings import check_settings, plain, run_hydra
 from fst.loss.image_optimizer import optimize
 from fst.loss.loss_network import LossNetwork
 from fst.loss.perceptual_loss import Losses
+from fst.nets.style_file import MIN_SIDE
 from fst.pictures.image import Picture, read_picture, save_picture, to_image, to_tensor
-from fst.pictures.painting import MIN_SIDE
+from fst.pictures.painting import MIN_PAINTING
 from fst.system.console import say
 from fst.system.files import fingerprint
 from fst.system.machine import choose_device
@@ -87,8 +88,10 @@ def run_optimize(config: DictConfig) -> Path:
 def check_sizes(size: Any) -> list[int]:
     """One or several sizes as a list; ``FstError`` for what is no size of 16 pixels or more."""
     sizes = list(size) if isinstance(size, ListConfig | list) else [size]
-    if not sizes or not all(isinstance(s, int) and s >= 16 for s in sizes):
-        raise FstError(f"size={size} must be whole numbers of 16 or more, as 256 or [128,256]")
+    if not sizes or not all(isinstance(s, int) and s >= MIN_SIDE for s in sizes):
+        raise FstError(
+            f"size={size} must be whole numbers of {MIN_SIDE} or more, as 256 or [128,256]"
+        )
     return sizes
 
 
@@ -134,7 +137,7 @@ def at_size(
     photo = to_tensor(content.resized(size).rgb)
     smaller = config.copy()
     smaller.style.size = min(
-        max(round(config.style.size * size / last), MIN_SIDE), config.style.size
+        max(round(config.style.size * size / last), MIN_PAINTING), config.style.size
     )
     device = network.mean.device
     painting = build_painting(smaller)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fst.data.prepared_folder import INDEX, cached_photos, prepare
 from fst.errors import FstError
+from fst.nets.style_file import MIN_SIDE
 from fst.system.machine import cpu_threads
 
 SIZE = 320  # pixels: crops of 0.75 to 1 times this, at 256 px, are hardly enlarged
@@ -20,8 +21,10 @@ SIZE = 320  # pixels: crops of 0.75 to 1 times this, at 256 px, are hardly enlar
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
-    if options.size < 16:
-        raise FstError(f"--size {options.size} is smaller than 16 px; give the shorter side")
+    if options.size < MIN_SIDE:
+        raise FstError(
+            f"--size {options.size} is smaller than {MIN_SIDE} px; give the shorter side"
+        )
     photos, cache = Path(options.photos).expanduser(), Path(options.output).expanduser()
     spoken = time.monotonic()
 

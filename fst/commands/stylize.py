@@ -18,7 +18,7 @@ from fst.errors import FstError
 from fst.inference.backends import BACKENDS
 from fst.inference.photo_jobs import Job, Limits, count_pixels, stylize_files
 from fst.inference.stylizer import Stylizer
-from fst.nets.style_file import find_style, read_card, style_label
+from fst.nets.style_file import MIN_SIDE, find_style, read_card, style_label
 from fst.pictures.image import SAVE_FORMATS, find_pictures
 from fst.system.machine import keep_freed_memory
 
@@ -27,8 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if not 1 <= options.quality <= 100:
         raise FstError(f"--quality {options.quality} is not in 1 .. 100")
-    if options.size is not None and options.size < 16:
-        raise FstError(f"--size {options.size} is smaller than 16 px; give the shorter side")
+    if options.size is not None and options.size < MIN_SIDE:
+        raise FstError(
+            f"--size {options.size} is smaller than {MIN_SIDE} px; give the shorter side"
+        )
     path = find_style(options.style)
     read_card(path)
     jobs, refused = plan(options.photos, options.output, style_label(options.style, path))

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fst.errors import FstError, pip_install
 from fst.experiments.overrides import prepare_overrides
+from fst.nets.style_file import MIN_SIDE
 from fst.system.paths import configs_dir
 from fst.system.signals import STOP
 
@@ -39,11 +40,11 @@ LEAST: dict[str, float] = {
     "rollbacks": 0,
     "previews.every": 1,
     "previews.photos": 0,
-    "previews.size": 16,
+    "previews.size": MIN_SIDE,
     "style.size": 1,
     "net.width": 1,
     "net.residual_blocks": 0,
-    "data.size": 16,
+    "data.size": MIN_SIDE,
     "data.batch_size": 1,
     "data.workers": 0,
     "data.val_photos": 1,

@@ -52,7 +52,7 @@ class TorchBackend:
     bytes_per_pixel: ClassVar[float] = 1350
 
     def __init__(self, path: Path, *, device: torch.device) -> None:
-        from fst.nets.transformer_net import PixelNet
+        from fst.inference.pixel_net import PixelNet
 
         net, _ = load_style(path)
         if device.type != "cpu":
@@ -195,7 +195,7 @@ def make_graph(name: str, path: Path, *, say: Say = lambda line: None) -> Backen
     import torch
 
     from fst.inference.graph_file import measure_parity, onnx_bytes
-    from fst.nets.transformer_net import PixelNet
+    from fst.inference.pixel_net import PixelNet
 
     net, card = load_style(path)
     say(f"exporting {card.name} for {name}, once: about 10 s")

@@ -22,15 +22,18 @@ from torch import Tensor
 from torch.export import Dim
 
 from fst.errors import FstError, pip_install
-from fst.nets.style_file import Card
-from fst.nets.transformer_net import MIN_SIDE, PixelNet, TransformerNet
+from fst.inference.backends import OnnxBackend
+from fst.inference.pixel_net import PixelNet
+from fst.nets.style_file import MIN_SIDE, Card
+from fst.nets.transformer_net import TransformerNet
 from fst.system.files import write_whole
+from fst.system.machine import cpu_threads
 
 FORMATS = ("pt2", "onnx")
 MAX_SIDE = 16384  # pixels
 MAX_BATCH = 1024
 # batch, height, width: the least, odd ones, more than one picture
-PARITY_SHAPES = ((1, 16, 16), (1, 17, 31), (2, 65, 48), (3, 33, 129), (1, 255, 339))
+PARITY_SHAPES = ((1, MIN_SIDE, MIN_SIDE), (1, 17, 31), (2, 65, 48), (3, 33, 129), (1, 255, 339))
 
 Run = Callable[[Tensor], Tensor]
 
@@ -120,16 +123,9 @@ def load_pt2(data: bytes) -> Run:
 
 def load_onnx(data: bytes) -> Run:
     """The bytes of an ``.onnx`` file -> a function from pixels to pixels, in ONNX Runtime."""
-    onnxruntime = _require("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.enable_cpu_mem_arena = False  # the arena keeps 11 GB after one 2048 px photo
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-    def run(pixels: Tensor) -> Tensor:
-        (stylized,) = session.run(None, {"pixels": np.ascontiguousarray(pixels.numpy())})
-        return torch.from_numpy(stylized)
-
-    return run
+    _require("onnxruntime")
+    backend = OnnxBackend(data, threads=cpu_threads())
+    return lambda pixels: torch.from_numpy(backend(np.ascontiguousarray(pixels.numpy())))
 
 
 def _dynamic() -> dict[str, dict[int, Any]]:

@@ -36,6 +36,7 @@ FORMAT = "fst-style"
 FORMAT_VERSION = 1  # of a single painting's file
 SEVERAL_VERSION = 2
 SUFFIX = ".safetensors"
+MIN_SIDE = 16  # pixels of a photo: the least that a net is promised, tested and exported for
 OF_PAINTING = re.compile(r"(^|\.)norm\d+\.(weight|bias)$")  # tensors with a row a painting
 # safetensors' names of types -> torch's, which the checksum is made with
 DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from fst.errors import FstError
 
 UPSAMPLINGS = ("nearest", "bilinear")
-MIN_SIDE = 16  # pixels: the least that is promised, tested and exported
 
 
 class ConvLayer(nn.Module):
@@ -280,20 +279,3 @@ class TransformerNet(nn.Module):
         if y.dtype in (torch.float16, torch.bfloat16):
             y = y.float()  # bfloat16 has 129 levels between 0.5 and 1: too few for a picture
         return (torch.tanh(self.output_gain * y) + 1) / 2
-
-
-class PixelNet(nn.Module):
-    """The whole single pass from 8-bit pixels to 8-bit pixels: what is exported and what runs.
-
-    The wrapper keeps the research net free of pixel formats. Rounding is to the nearest level.
-    """
-
-    def __init__(self, net: TransformerNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """pixels (B, 3, H, W) uint8 RGB -> stylized (B, 3, H, W) uint8 RGB."""
-        dtype = self.net.conv1.conv.weight.dtype
-        stylized = self.net(pixels.to(dtype) / 255)
-        return (stylized.float() * 255).round().to(torch.uint8)

@@ -12,7 +12,7 @@ from fst.errors import FstError
 from fst.pictures.image import Picture, read_picture, to_tensor
 from fst.pictures.paint import paint
 
-MIN_SIDE = 64  # pixels; below it there is nothing to learn a stroke from
+MIN_PAINTING = 64  # pixels; below it there is nothing to learn a stroke from
 PAINT_SIDE = 768  # pixels of our own paintings, before they are resized
 FOLDERS_VARIABLE = "FST_STYLES"  # folders of paintings, parted like PATH
 
@@ -35,17 +35,17 @@ def load_painting(
     ``file`` is sought in the folder ``root`` or in those of ``$FST_STYLES``. Raises ``FstError`` if
     there is none or it is too small.
     """
-    if size < MIN_SIDE:
-        raise FstError(f"style.size={size} is smaller than {MIN_SIDE} px; pick a larger one")
+    if size < MIN_PAINTING:
+        raise FstError(f"style.size={size} is smaller than {MIN_PAINTING} px; pick a larger one")
     if image is None and painted is not None:
         picture = Picture(rgb=paint(painted, size=PAINT_SIDE))
         return Painting(painted, f"{painted}, painted by fst", to_tensor(picture.resized(size).rgb))
     path = _find(image=image, file=file, root=root)
     picture = read_picture(path)
     width, height = picture.rgb.size
-    if min(width, height) < MIN_SIDE:
+    if min(width, height) < MIN_PAINTING:
         raise FstError(
-            f"style image {path} of {width}x{height} px is smaller than {MIN_SIDE} px; "
+            f"style image {path} of {width}x{height} px is smaller than {MIN_PAINTING} px; "
             "pick a larger one"
         )
     return Painting(path.stem, str(path), to_tensor(picture.resized(size).rgb))
