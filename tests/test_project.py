@@ -1,6 +1,8 @@
 """What stands around the code: the package's names and versions agree wherever they are written."""
 
+import os
 import re
+import runpy
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -59,3 +61,62 @@ def test_the_citation_is_of_this_version_and_names_the_paper() -> None:
 def test_the_author_is_the_licenses_holder(project: dict[str, Any]) -> None:
     for author in project["project"]["authors"]:
         assert author["name"] in (ROOT / "LICENSE").read_text()
+
+
+def test_pre_commit_has_the_versions_of_the_constraints() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    pins = [pin for repo in config["repos"] for hook in repo["hooks"] for pin in pinned(hook)]
+    assert {name for name, _ in pins} == {"ruff", "mypy"}
+    for name, version in pins:
+        assert version == constraints()[name], name
+
+
+def pinned(hook: dict[str, Any]) -> list[tuple[str, str]]:
+    return [tuple(pin.split("==")) for pin in hook["additional_dependencies"]]
+
+
+def test_the_workflow_runs_what_every_change_must_pass() -> None:
+    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())[
+        "jobs"
+    ].values()
+    steps = job["steps"]
+    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_dockerfile_copies_what_the_package_is_built_from(
+    project: dict[str, Any],
+) -> None:
+    parts = runpy.run_path(str(ROOT / "scripts" / "proofs" / "dockerfile_steps.py"))
+    steps = list(parts["steps"]((ROOT / "Dockerfile").read_text()))
+    assert {word for word, _ in steps} <= parts["KNOWN"]
+    copied = {word for kind, rest in steps if kind == "COPY" for word in rest.split()[:-1]}
+    built_from = {"pyproject.toml", project["project"]["readme"], "constraints.txt"}
+    built_from |= {*project["project"]["license-files"], "fst"}
+    built_from |= set(project["tool"]["setuptools"]["package-dir"].values())
+    assert copied == built_from
+    kept = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {line[1:] for line in kept if line.startswith("!")} == copied
+    oldest = project["project"]["requires-python"].removeprefix(">=")
+    assert ("FROM", f"python:{oldest}-slim") in steps
+
+
+@pytest.mark.parametrize(("more", "code"), [("", 0), ("RUN exit 3\nRUN echo unreached\n", 3)])
+def test_steps_of_a_dockerfile_run_in_an_empty_folder_until_one_fails(
+    more: str,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("venv.create", lambda folder, with_pip: None)  # takes its time
+    (tmp_path / "words.txt").write_text("some\n")
+    lines = "FROM x\nWORKDIR /a\nCOPY words.txt ./\n"
+    lines += 'RUN test -z "$(ls "$HOME")" && \\\n  cat words.txt\n'
+    (tmp_path / "Dockerfile").write_text(lines + more)
+    (tmp_path / "empty").mkdir()
+    script = runpy.run_path(str(ROOT / "scripts" / "proofs" / "dockerfile_steps.py"))
+    assert script["run_steps"](tmp_path / "Dockerfile", tmp_path / "empty") == code
+    shown = capfd.readouterr().out
+    assert "some" in shown.splitlines()
+    assert "unreached" not in shown.splitlines()
