@@ -40,14 +40,28 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
         assert (ROOT / name).exists(), f"{name_of(page)}: {name}"
 
 
-def test_every_file_of_the_tree_is_there() -> None:
-    _, tree = (ROOT / "docs" / "house.md").read_text().split("```\nfst/\n")
-    folder = ROOT / "fst"
-    for line in tree.split("```")[0].splitlines():
-        name = line.split()[0].rstrip(",")
-        if not line.startswith("  "):
-            folder = ROOT
-        assert (folder / name).exists(), line
+@pytest.fixture(scope="module")
+def tree() -> list[str]:
+    """The lines of the tree in the docs, below its first."""
+    _, text = (ROOT / "docs" / "house.md").read_text().split("```\nfst/\n")
+    return text.split("```")[0].splitlines()
+
+
+def test_every_file_of_the_tree_is_there(tree: list[str]) -> None:
+    for line in tree:
+        folder = ROOT / "fst" if line.startswith("  ") else ROOT
+        assert (folder / line.split()[0].rstrip(",")).exists(), line
+
+
+def test_the_tree_names_every_file_of_every_wing(tree: list[str]) -> None:
+    for path in (ROOT / "fst").glob("*/*.py"):
+        wing = path.parent.name
+        if wing == "commands" or path.stem == "__init__":  # `fst --help` lists the verbs
+            continue
+        lines = [line for line in tree if line.startswith(f"  {wing}/")]
+        assert any(re.search(rf"\b{path.stem}\b", line) for line in lines), (
+            f"docs/house.md has no clause for fst/{wing}/{path.name}"
+        )
 
 
 def test_the_readme_is_short_and_leads_to_every_page() -> None:
