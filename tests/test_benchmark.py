@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from fst.benchmark.report import tables
-from fst.benchmark.timing import Row, Timing, count_flops, race, whole_process
+from fst.benchmark.floors import Machine, count_flops
+from fst.benchmark.parts import LEAST_RATIOS, cpu_parts, device_parts
+from fst.benchmark.report import line_of, tables
+from fst.benchmark.timing import Row, Timing, race, whole_process
 from fst.cli import main
-from fst.commands.benchmark import LEAST_RATIOS, line_of
+from fst.commands.benchmark import DEVICE_PARTS, PARTS, _parser
 
 
 def test_contestants_take_turns_and_a_ratio_is_of_medians() -> None:
@@ -84,17 +86,24 @@ def test_mistakes_are_told_before_anything_is_timed(
     assert sentence in capsys.readouterr().err
 
 
+def test_every_part_that_the_help_names_can_be_run() -> None:
+    options = _parser().parse_args([])
+    found = Machine(flops=1.0, bandwidth=1.0)
+    assert tuple(cpu_parts(options, [], found)) == PARTS
+    assert tuple(device_parts(options, [], found, "cpu")) == DEVICE_PARTS
+
+
 def test_a_ratio_that_is_lost_fails_the_quick_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fst.benchmark import loading
+    from fst.benchmark import step
 
     def slower(**options: object) -> list[Row]:
         timing = Timing(1.0, 1.0, 1.0, 1, 1)
         against = Timing(0.5, 0.5, 0.5, 1, 1)
         return [Row.of("training step", "fst, VGG-16", timing, against=against)]
 
-    monkeypatch.setattr(loading, "benchmark_step", slower)
+    monkeypatch.setattr(step, "benchmark_step", slower)
     assert main(["benchmark", "--quick", "--only", "step"]) == 1
     assert "training step, fst, VGG-16: 0.5 times, at least 1.2 is asked" in capsys.readouterr().err
 

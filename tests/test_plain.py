@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from fst.benchmark.loading import WEIGHTS, twin_loss, twin_network
 from fst.benchmark.plain import PlainLoss, PlainVGG16, plain_stylized
+from fst.benchmark.twins import WEIGHTS, twin_loss, twin_network
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.transformer_net import TransformerNet
 

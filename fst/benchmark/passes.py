@@ -1,91 +1,41 @@
-"""How fast a trained style is on a GPU: single passes in every form it ships in, folders of photos.
+"""How fast a trained style makes one picture: each backend on a CPU, each form of a net on a GPU.
 
-All of it runs on a CPU too, at small sizes, which is how it is tested.
+The forms run on a CPU too, at small sizes, which is how they are tested.
 """
 
 from __future__ import annotations
 
-import copy
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fst.benchmark.loading import new_net, sample_folder
-from fst.benchmark.photos import folder_row
+from fst.benchmark.floors import Machine, count_flops, least_bytes
+from fst.benchmark.forms import FORMS, Pass, form_of
 from fst.benchmark.plain import plain_stylized
-from fst.benchmark.step import arithmetic, failures, least_bytes, peak_mb
-from fst.benchmark.timing import Contestant, Machine, Row, attempted, count_flops, race, that_work
-from fst.inference.graph_file import aoti_package, program_of
-from fst.inference.pixel_net import PixelNet
-from fst.inference.stylizer import Stylizer
-from fst.nets.transformer_net import TransformerNet
-from fst.pictures.image import read_picture, to_array
-
-Pass = Callable[[Tensor], Tensor]
-FORMS = (
-    "plain",
-    "plain, no TF32",
-    "fst, float32",
-    "fst, half",
-    "fst, half, channels last",
-    "fst, half, compiled",
-    "fst, half, CUDA graphs",
-    ".pt2, half",
-    "AOTInductor, half",
+from fst.benchmark.timing import (
+    Contestant,
+    Row,
+    attempted,
+    failures,
+    peak_mb,
+    race,
+    that_work,
+    whole_process,
 )
-COMPILED = ("compiled", "graphs", "AOTInductor, half")  # how the names end of what takes a minute
+from fst.benchmark.twins import new_net
+from fst.inference.backends import RUNTIMES, Backend, installed, open_backend
+from fst.inference.graph_cache import forget_graph
+from fst.nets.style_file import Card, load_style, read_card, save_style
+from fst.system.machine import keep_freed_memory, keep_memory_as_usual
 
-
-class PlainPixels(nn.Module):
-    """``fst.benchmark.plain`` from 8-bit pixels to 8-bit pixels."""
-
-    def __init__(self, net: TransformerNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type."""
-        return (plain_stylized(self.net, pixels.float() / 255) * 255).round().to(torch.uint8)
-
-
-def form_of(name: str, net: TransformerNet, device: str, folder: Path) -> Pass:
-    """One of ``FORMS`` of a net, ready to run on ``device``."""
-    if name.startswith("plain"):
-        return _switched(PlainPixels(net).to(device), tf32="no TF32" not in name, ours=False)
-    if "half" not in name:
-        return _switched(PixelNet(net).to(device), tf32=True, ours=True)
-    half = PixelNet(copy.deepcopy(net).half()).to(device).eval()
-    if name == "fst, half":
-        return _switched(half, tf32=True, ours=True)
-    if name == ".pt2, half":
-        return _switched(program_of(half).module(), tf32=True, ours=True)
-    if name == "AOTInductor, half":
-        path = folder / "net.pt2"
-        return _switched(aoti_package(program_of(half), path), tf32=True, ours=True)
-    last: Any = half.to(memory_format=torch.channels_last)
-    modes = {"fst, half, compiled": "default", "fst, half, CUDA graphs": "reduce-overhead"}
-    if name in modes:
-        last = torch.compile(last, mode=modes[name], dynamic=False)
-    return _switched(lambda pixels: last(_channels_last(pixels)), tf32=True, ours=True)
-
-
-def _channels_last(pixels: Tensor) -> Tensor:
-    return pixels.contiguous(memory_format=torch.channels_last)
-
-
-def _switched(run: Any, *, tf32: bool, ours: bool) -> Pass:
-    def work(pixels: Tensor) -> Tensor:
-        with torch.no_grad(), arithmetic(tf32=tf32, benchmark=ours):
-            if ours:
-                torch.compiler.cudagraph_mark_step_begin()
-            return run(pixels)
-
-    return work
+PROBE = "import sys; from fst.benchmark.passes import probe; probe(*sys.argv[1:])"
 
 
 def benchmark_device_pass(
@@ -172,13 +122,89 @@ def _difference(reference: Tensor | None, got: Tensor | None) -> str:
     return f"; from float32 at most {int(off.max())} of 255, {off.float().mean():.3f} on average"
 
 
-def benchmark_device_folder(
-    photos: Sequence[Path], *, style: str, device: str, shapes: Sequence[int], count: int
+def backends() -> list[str]:
+    """Those that are installed here."""
+    return ["torch", *(name for name in RUNTIMES if installed(name))]
+
+
+def benchmark_pass(
+    *,
+    machine: Machine,
+    sizes: Sequence[int],
+    width: int,
+    warm_up: int,
+    repetitions: int,
+    memory: bool,
 ) -> Iterator[Row]:
-    """``fst stylize`` of ``count`` JPEG photos, from file to file, by shorter side."""
-    for size in shapes:
-        with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
-            files = sample_folder(Path(folder), photos, size, count)
-            stylizer = Stylizer(style, device=device, backend="torch")
-            stylizer.pixels(to_array(read_picture(files[0]).rgb))
-            yield folder_row(stylizer, files, name="torch", size=size, device=device)
+    """One photo of size x size pixels, 8-bit to 8-bit, on the CPU: plain and each backend.
+
+    The steady state, and, if ``memory`` is asked for, the peak memory of a process of its own that
+    loads the style and makes one picture. Untrained weights: the time is the same.
+    """
+    with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder, ExitStack() as at_the_end:
+        style = untrained_style(Path(folder), width)
+        at_the_end.callback(forget_graph, read_card(style))
+        net = load_style(style)[0].eval()
+        opened = {name: open_backend(name, style) for name in backends()}
+        for size in sizes:
+            pixels = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), dtype=np.uint8)
+            reference = plain_pass(net, pixels).astype(int)
+            contestants: dict[str, Contestant] = {"plain": partial(_plain, net, pixels)}
+            contestants |= {k: partial(_own, backend, pixels) for k, backend in opened.items()}
+            flops = count_flops(lambda pixels=pixels: plain_pass(net, pixels))  # type: ignore[misc]
+            timings = race(contestants, warm_up=warm_up, repetitions=repetitions)
+            for name, timing in timings.items():
+                note, peak = "", None
+                if name in opened:
+                    off = np.abs(opened[name](pixels).astype(int) - reference).max()
+                    note = f"at most {off} of 255 from plain"
+                if memory:
+                    done = whole_process([sys.executable, "-c", PROBE, name, str(style), str(size)])
+                    peak = done.peak_mb
+                yield Row.of(
+                    "single pass",
+                    name,
+                    timing,
+                    against=timings["plain"],
+                    size=size,
+                    batch=1,
+                    floor_s=flops / machine.flops,
+                    peak_mb=peak,
+                    note=note,
+                )
+
+
+def untrained_style(folder: Path, width: int) -> Path:
+    """A style file of a net with random weights."""
+    torch.manual_seed(0)
+    path = folder / f"untrained_{width}.safetensors"
+    net = new_net(width)
+    save_style(path, net, Card(name=path.stem, net=net.arguments), half=False)
+    return path
+
+
+@torch.no_grad()
+def plain_pass(net: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
+    """pixels (B, 3, H, W) uint8 RGB -> the plain net's, the same shape and type."""
+    stylized = plain_stylized(net, torch.from_numpy(pixels).float() / 255)  # type: ignore[arg-type]
+    return (stylized * 255).round().to(torch.uint8).numpy()
+
+
+def _plain(net: torch.nn.Module, pixels: np.ndarray) -> None:
+    keep_memory_as_usual()
+    plain_pass(net, pixels)
+
+
+def _own(backend: Backend, pixels: np.ndarray) -> None:
+    if backend.name == "torch":
+        keep_freed_memory()  # as fst stylize does
+    backend(pixels)
+
+
+def probe(name: str, style: str, size: str) -> None:
+    """One picture in a process whose peak memory is looked at from outside."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, int(size), int(size)), dtype=np.uint8)
+    if name == "plain":
+        plain_pass(load_style(style)[0].eval(), pixels)
+        return
+    _own(open_backend(name, Path(style)), pixels)

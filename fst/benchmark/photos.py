@@ -1,126 +1,18 @@
-"""How fast a trained style is: each backend's pass, a folder of photos, the start of a process."""
+"""How fast a trained style is from file to file: a folder of photos, the start of a process."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from fst.benchmark.loading import new_net, sample_folder
-from fst.benchmark.plain import plain_stylized
-from fst.benchmark.timing import (
-    Contestant,
-    Machine,
-    Row,
-    Timing,
-    count_flops,
-    race,
-    summary,
-    whole_process,
-)
-from fst.inference.backends import RUNTIMES, Backend, installed, open_backend
-from fst.inference.graph_cache import forget_graph
+from fst.benchmark.loading import sample_folder
+from fst.benchmark.passes import backends
+from fst.benchmark.timing import Row, Timing, race, summary, whole_process
 from fst.inference.photo_jobs import Job, Limits, stylize_files
 from fst.inference.stylizer import Stylizer
-from fst.nets.style_file import Card, load_style, read_card, save_style
 from fst.pictures.image import read_picture, to_array
-from fst.system.machine import keep_freed_memory, keep_memory_as_usual
-
-PROBE = "import sys; from fst.benchmark.photos import probe; probe(*sys.argv[1:])"
-
-
-def backends() -> list[str]:
-    """Those that are installed here."""
-    return ["torch", *(name for name in RUNTIMES if installed(name))]
-
-
-def benchmark_pass(
-    *,
-    machine: Machine,
-    sizes: Sequence[int],
-    width: int,
-    warm_up: int,
-    repetitions: int,
-    memory: bool,
-) -> Iterator[Row]:
-    """One photo of size x size pixels, 8-bit to 8-bit, on the CPU: plain and each backend.
-
-    The steady state, and, if ``memory`` is asked for, the peak memory of a process of its own that
-    loads the style and makes one picture. Untrained weights: the time is the same.
-    """
-    with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder, ExitStack() as at_the_end:
-        style = untrained_style(Path(folder), width)
-        at_the_end.callback(forget_graph, read_card(style))
-        net = load_style(style)[0].eval()
-        opened = {name: open_backend(name, style) for name in backends()}
-        for size in sizes:
-            pixels = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), dtype=np.uint8)
-            reference = plain_pass(net, pixels).astype(int)
-            contestants: dict[str, Contestant] = {"plain": partial(_plain, net, pixels)}
-            contestants |= {k: partial(_own, backend, pixels) for k, backend in opened.items()}
-            flops = count_flops(lambda pixels=pixels: plain_pass(net, pixels))  # type: ignore[misc]
-            timings = race(contestants, warm_up=warm_up, repetitions=repetitions)
-            for name, timing in timings.items():
-                note, peak = "", None
-                if name in opened:
-                    off = np.abs(opened[name](pixels).astype(int) - reference).max()
-                    note = f"at most {off} of 255 from plain"
-                if memory:
-                    done = whole_process([sys.executable, "-c", PROBE, name, str(style), str(size)])
-                    peak = done.peak_mb
-                yield Row.of(
-                    "single pass",
-                    name,
-                    timing,
-                    against=timings["plain"],
-                    size=size,
-                    batch=1,
-                    floor_s=flops / machine.flops,
-                    peak_mb=peak,
-                    note=note,
-                )
-
-
-def untrained_style(folder: Path, width: int) -> Path:
-    """A style file of a net with random weights."""
-    torch.manual_seed(0)
-    path = folder / f"untrained_{width}.safetensors"
-    net = new_net(width)
-    save_style(path, net, Card(name=path.stem, net=net.arguments), half=False)
-    return path
-
-
-@torch.no_grad()
-def plain_pass(net: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
-    """pixels (B, 3, H, W) uint8 RGB -> the plain net's, the same shape and type."""
-    stylized = plain_stylized(net, torch.from_numpy(pixels).float() / 255)  # type: ignore[arg-type]
-    return (stylized * 255).round().to(torch.uint8).numpy()
-
-
-def _plain(net: torch.nn.Module, pixels: np.ndarray) -> None:
-    keep_memory_as_usual()
-    plain_pass(net, pixels)
-
-
-def _own(backend: Backend, pixels: np.ndarray) -> None:
-    if backend.name == "torch":
-        keep_freed_memory()  # as fst stylize does
-    backend(pixels)
-
-
-def probe(name: str, style: str, size: str) -> None:
-    """One picture in a process whose peak memory is looked at from outside."""
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, int(size), int(size)), dtype=np.uint8)
-    if name == "plain":
-        plain_pass(load_style(style)[0].eval(), pixels)
-        return
-    _own(open_backend(name, Path(style)), pixels)
 
 
 def benchmark_folder(photos: Sequence[Path], *, style: str, size: int, count: int) -> list[Row]:
@@ -133,6 +25,18 @@ def benchmark_folder(photos: Sequence[Path], *, style: str, size: int, count: in
             stylizer.pixels(to_array(read_picture(files[0]).rgb))
             rows.append(folder_row(stylizer, files, name=name, size=size))
     return rows
+
+
+def benchmark_device_folder(
+    photos: Sequence[Path], *, style: str, device: str, shapes: Sequence[int], count: int
+) -> Iterator[Row]:
+    """``fst stylize`` of ``count`` JPEG photos, from file to file, by shorter side."""
+    for size in shapes:
+        with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
+            files = sample_folder(Path(folder), photos, size, count)
+            stylizer = Stylizer(style, device=device, backend="torch")
+            stylizer.pixels(to_array(read_picture(files[0]).rgb))
+            yield folder_row(stylizer, files, name="torch", size=size, device=device)
 
 
 def folder_row(

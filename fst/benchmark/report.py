@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # torch takes seconds
+    from fst.benchmark.floors import Machine
     from fst.benchmark.kernel_classes import KernelClass
-    from fst.benchmark.timing import Machine, Row
+    from fst.benchmark.timing import Row
 
 Line = tuple[str, dict[str, Any]]  # for people and, as JSON, for machines
 

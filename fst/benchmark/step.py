@@ -1,6 +1,7 @@
-"""How fast a training step is on a GPU: plain as PyTorch runs it, and ours, one cure at a time.
+"""How fast a training step is: plain as PyTorch runs it, and ours, one cure at a time.
 
-All of it runs on a CPU too, at small sizes, which is how it is tested.
+``benchmark_step`` is of a CPU. The others are of a GPU, and run on a CPU too, at small sizes, which
+is how they are tested.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 
+from fst.benchmark.floors import Machine, count_flops
 from fst.benchmark.kernel_classes import KernelClass, profile_by_class
-from fst.benchmark.loading import WEIGHTS, new_net, twin_loss, twin_network
 from fst.benchmark.plain import PlainLoss, PlainVGG16, plain_stylized
-from fst.benchmark.timing import Contestant, Machine, Row, count_flops, race, that_work
+from fst.benchmark.timing import Contestant, Row, failures, peak_mb, race, that_work
+from fst.benchmark.twins import WEIGHTS, new_net, twin_loss, twin_network
+from fst.loss.loss_network_file import load_loss_network
 from fst.loss.paintings_loss import losses_of
-from fst.loss.perceptual_loss import Losses
+from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.transformer_net import TransformerNet
+from fst.system.machine import keep_freed_memory, keep_memory_as_usual
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,72 @@ class Steps:
         return step
 
 
+def benchmark_step(
+    *, machine: Machine, size: int, batch: int, width: int, warm_up: int, repetitions: int
+) -> list[Row]:
+    """A whole training step on the CPU: forward, loss, backward, Adam.
+
+    Every contestant starts from the same weights. ``plain`` and its variants are
+    ``fst.benchmark.plain``, the last two the product's step with a VGG-16 of the same random
+    weights and with lite.
+    """
+    torch.manual_seed(0)
+    style, photos = torch.rand(1, 3, size, size), torch.rand(batch, 3, size, size)
+    vgg, net = PlainVGG16(), new_net(width)
+    plain_loss = PlainLoss(vgg=vgg, style_image=style, **WEIGHTS)
+    frozen_loss = copy.deepcopy(plain_loss).requires_grad_(False)
+    vgg_loss = twin_loss(twin_network(vgg), style)
+    lite_loss = twin_loss(load_loss_network(name="lite"), style)
+
+    def plain_step(loss: PlainLoss, *, keep: bool) -> Contestant:
+        own = copy.deepcopy(net)
+        optimizer = torch.optim.Adam([*own.parameters()], lr=1e-3)
+
+        def step() -> None:
+            keep_freed_memory() if keep else keep_memory_as_usual()
+            optimizer.zero_grad()
+            loss.zero_grad()
+            loss(plain_stylized(own, photos), photos).backward()
+            optimizer.step()
+
+        return step
+
+    def our_step(loss: PerceptualLoss) -> Contestant:
+        own = copy.deepcopy(net)
+        optimizer = torch.optim.Adam(own.parameters(), lr=1e-3)
+
+        def step() -> None:
+            keep_freed_memory()
+            optimizer.zero_grad()
+            loss(own(photos), photos).total.backward()
+            optimizer.step()
+            own.remove_grid()
+
+        return step
+
+    contestants = {
+        "plain": plain_step(plain_loss, keep=False),
+        "plain, VGG frozen": plain_step(frozen_loss, keep=False),
+        "plain, VGG frozen, memory kept": plain_step(frozen_loss, keep=True),
+        "fst, VGG-16": our_step(vgg_loss),
+        "fst, lite": our_step(lite_loss),
+    }
+    flops = {name: count_flops(work) for name, work in contestants.items()}
+    timings = race(contestants, warm_up=warm_up, repetitions=repetitions)
+    return [
+        Row.of(
+            "training step",
+            name,
+            timing,
+            against=timings["plain"],
+            size=size,
+            batch=batch,
+            floor_s=flops[name] / machine.flops,
+        )
+        for name, timing in timings.items()
+    ]
+
+
 def benchmark_device_step(
     *,
     machine: Machine,
@@ -170,26 +239,6 @@ def benchmark_device_step(
         yield from failures("training step", failed, device=device, size=size, batch=batch)
 
 
-def failures(
-    part: str, failed: dict[str, str], *, device: str, size: int, batch: int
-) -> Iterator[Row]:
-    """A row for what could not be timed, with what was raised."""
-    for name, error in failed.items():
-        yield Row(
-            part, name, device, "", size, batch, 0, 0, 0.0, 0.0, 0.0, note=f"not timed: {error}"
-        )
-
-
-def peak_mb(work: Contestant, device: str) -> float | None:
-    """The device's memory at its fullest during one call, in MB; None on a CPU."""
-    if not device.startswith("cuda"):
-        return None
-    torch.cuda.reset_peak_memory_stats()
-    work()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() / 1e6
-
-
 def profile_step(
     *, device: str, size: int, batch: int, width: int, steps: int, recipes: Sequence[Recipe]
 ) -> Iterator[tuple[str, list[KernelClass]]]:
@@ -222,25 +271,3 @@ def operations(*, width: int, size: int) -> dict[str, int]:
         ).backward(),
     }
     return {name: round(count_flops(of) * (size / small) ** 2) for name, of in work.items()}
-
-
-def least_bytes(net: TransformerNet, height: int, width: int) -> int:
-    """Bytes a single pass over one photo must move in half precision, if each convolution reads
-    its input and writes its output once and everything between them is fused into it."""
-    moved = 0
-
-    def count(layer: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal moved
-        moved += 2 * (inputs[0].numel() + output.numel())
-
-    hooks = [
-        layer.register_forward_hook(count)
-        for layer in net.modules()
-        if isinstance(layer, torch.nn.Conv2d)
-    ]
-    small = 64
-    with torch.no_grad():
-        net(torch.zeros(1, 3, small, small, device=next(net.parameters()).device))
-    for hook in hooks:
-        hook.remove()
-    return round(moved * height * width / small**2)

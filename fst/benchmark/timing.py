@@ -1,25 +1,21 @@
-"""Fair timings: contestants take turns in one process, and floors say what the machine allows."""
+"""Fair timings: contestants take turns in one process; whole processes are timed from outside."""
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import torch
-import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 Contestant = Callable[[], object]
 T = TypeVar("T")
-SETTLED_TURNS, MOST_TURNS = 4, 24
 
 
 class Timing(NamedTuple):
@@ -94,13 +90,6 @@ class Row:
         )
 
 
-class Machine(NamedTuple):
-    """What a device can do at most, measured."""
-
-    flops: float  # multiplications and additions a second, of a large product or convolution
-    bandwidth: float  # bytes a second, read and written, of a large copy
-
-
 def race(
     contestants: Mapping[str, Contestant],
     *,
@@ -139,36 +128,6 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def measure_machine(device: str = "cpu", *, side: int = 3072, dtype: str = "float32") -> Machine:
-    """The best of several products of (side, side) matrices and convolutions, and of copies.
-
-    They are repeated until none has been faster for ``SETTLED_TURNS``, ``MOST_TURNS`` at most.
-    On some processors the library for convolutions is faster than that for products.
-    """
-    kind = getattr(torch, dtype)
-    a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
-    picture = torch.randn(4, 256, 64, 64, device=device).to(kind)
-    kernels = torch.randn(256, 256, 3, 3, device=device).to(kind)
-    flops = {"product": 2 * side**3, "convolution": 2 * 9 * 256 * picture.numel()}
-    source = torch.zeros(64 * 2**20, device=device)  # 256 MB: no cache holds it
-    target = torch.empty_like(source)
-    contestants: dict[str, Contestant] = {
-        "product": lambda: a @ b,
-        "convolution": lambda: F.conv2d(picture, kernels, padding=1),
-        "copy": lambda: target.copy_(source),
-    }
-    best: dict[str, float] = {}
-    turns = settled = 0
-    while turns < MOST_TURNS and settled < SETTLED_TURNS:  # a machine may be busy for a while
-        turns, settled = turns + 1, settled + 1
-        for name, timing in race(contestants, repetitions=1, warm_up=1, device=device).items():
-            if timing.median_s < 0.98 * best.get(name, math.inf):
-                settled = 0
-            best[name] = min(best.get(name, math.inf), timing.median_s)
-    rate = max(count / best[name] for name, count in flops.items())
-    return Machine(rate, 8 * source.numel() / best["copy"])
-
-
 def attempted(makers: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, str]]:
     """Call each: (what was returned, and of those that failed what was raised, in a line).
 
@@ -193,11 +152,24 @@ def that_work(
     return {name: contestants[name] for name in made}, failed
 
 
-def count_flops(work: Contestant) -> int:
-    """Multiplications and additions in the matrix products and convolutions of one call."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return counter.get_total_flops()
+def failures(
+    part: str, failed: dict[str, str], *, device: str, size: int, batch: int
+) -> Iterator[Row]:
+    """A row for what could not be timed, with what was raised."""
+    for name, error in failed.items():
+        yield Row(
+            part, name, device, "", size, batch, 0, 0, 0.0, 0.0, 0.0, note=f"not timed: {error}"
+        )
+
+
+def peak_mb(work: Contestant, device: str) -> float | None:
+    """The device's memory at its fullest during one call, in MB; None on a CPU."""
+    if not device.startswith("cuda"):
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() / 1e6
 
 
 class Finished(NamedTuple):

@@ -9,14 +9,10 @@ fst benchmark --device cuda           # the parts for a GPU; docs/gpu.md
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
-from fst.benchmark.report import HEADER, line_of
-from fst.benchmark.timing import Row
+from fst.benchmark.report import plot_passes, tables
 from fst.errors import FstError
 from fst.system.files import make_folder, write_whole
 
@@ -25,15 +21,6 @@ DEVICE_PARTS = ("machine", "count", "step", "profile", "pass", "folder")
 PHOTO_PARTS = {"loading", "folder", "start"}  # that need photos
 PLOTS = (".png", ".svg", ".pdf")
 SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
-# What --quick insists on, of the fastest calls: far below what was measured, so that only a gross
-# loss is one.
-LEAST_RATIOS = {
-    ("training step", "fst, VGG-16"): 1.2,
-    ("training step", "fst, lite"): 1.8,
-    ("loading", "fst, prepared"): 1.7,
-    ("single pass", "torch"): 0.7,
-    ("single pass", "onnx"): 0.8,
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,103 +36,20 @@ def main(argv: list[str] | None = None) -> int:
             make_folder(file.parent)
     if options.plot is not None and options.plot.suffix not in PLOTS:
         raise FstError(f"--plot {options.plot} must end in one of {', '.join(PLOTS)}")
+    from fst.benchmark.parts import benchmark_cpu, benchmark_device, lost_ratios
+
     if options.device is not None:
-        from fst.benchmark.parts import benchmark_gpu
-
-        return benchmark_gpu(options, photos, parts)
-    from fst.benchmark.timing import measure_machine
-    from fst.system.machine import machine as machine_name
-
-    found = measure_machine(side=1024 if options.quick else 3072)
-    about = {
-        "part": "machine",
-        "name": machine_name(),
-        "gflops": round(found.flops / 1e9),
-        "gigabytes_per_s": round(found.bandwidth / 1e9, 1),
-    }
-    lines = [json.dumps(about)]
-    print(
-        f"machine   {about['name']}: {about['gflops']} GFLOP/s in float32, "
-        f"{about['gigabytes_per_s']} GB/s"
-    )
-    rows = []
-    for part, run in _parts(options, photos, found):
-        if part not in parts:
-            continue
-        print(f"\n{part}\n{HEADER}", flush=True)
-        for row in run():
-            print(line_of(row), flush=True)
-            rows.append(row)
-            lines.append(json.dumps({k: v for k, v in asdict(row).items() if v is not None}))
-            if options.json is not None:  # after each row: what is measured is kept
-                write_whole(options.json, ("\n".join(lines) + "\n").encode())
+        benchmark_device(options, photos, parts)
+        return 0
+    rows = benchmark_cpu(options, photos, parts)
     if options.markdown is not None:
-        from fst.benchmark.report import tables
-
         write_whole(options.markdown, tables(rows).encode())
     if options.plot is not None:
-        from fst.benchmark.report import plot_passes
-
         write_whole(options.plot, plot_passes(rows, options.plot.suffix[1:]))
-    if not options.quick:
-        return 0
-    ratios = {(row.part, row.name): row.best_ratio for row in rows}
-    lost = [
-        f"{part}, {name}: {ratios[part, name]} times, at least {least} is asked"
-        for (part, name), least in LEAST_RATIOS.items()
-        if (ratios.get((part, name)) or least) < least
-    ]
+    lost = lost_ratios(rows) if options.quick else []
     for sentence in lost:
         print(f"fst benchmark: {sentence}", file=sys.stderr)
     return 1 if lost else 0
-
-
-def _parts(
-    options: argparse.Namespace, photos: list[Path], found: object
-) -> Iterator[tuple[str, Callable[[], Iterable[Row]]]]:
-    from fst.benchmark import loading as training
-    from fst.benchmark import photos as use
-
-    quick, repetitions = options.quick, options.repetitions
-    few = 3 if quick else repetitions
-    yield (
-        "step",
-        lambda: training.benchmark_step(
-            machine=found,  # type: ignore[arg-type]
-            size=96 if quick else options.size,
-            batch=2 if quick else options.batch,
-            width=32,
-            warm_up=1 if quick else 2,
-            repetitions=few,
-        ),
-    )
-    yield (
-        "loading",
-        lambda: training.benchmark_loading(
-            photos, size=256, count=16 if quick else 64, warm_up=1, repetitions=few
-        ),
-    )
-    yield (
-        "pass",
-        lambda: use.benchmark_pass(
-            machine=found,  # type: ignore[arg-type]
-            sizes=[256] if quick else options.sizes,
-            width=options.width,
-            warm_up=1 if quick else 2,
-            repetitions=few,
-            memory=not quick,
-        ),
-    )
-    if quick:
-        return
-    yield (
-        "folder",
-        lambda: use.benchmark_folder(photos, style=options.style, size=512, count=100),
-    )
-    yield (
-        "start",
-        lambda: use.benchmark_start(photos, style=options.style, repetitions=repetitions),
-    )
 
 
 def find_photos(folder: Path | None) -> list[Path]:

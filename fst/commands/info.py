@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
 
 from fst.nets.style_file import find_style, read_card
+from fst.system.console import flat
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,14 +21,7 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(card, indent=1, ensure_ascii=False))
         return 0
     print(f"{'file':<36} {path}")
-    for key, value in _flat(card):
-        print(f"{key:<36} {value}")
+    for key, value in flat(card).items():
+        if value is not None:
+            print(f"{key:<36} {value}")
     return 0
-
-
-def _flat(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            yield f"{prefix}{key}", value

@@ -7,19 +7,14 @@ fst stylize holiday/ --style great_wave -o painted/
 from __future__ import annotations
 
 import argparse
-import glob
-import os
 import sys
 import time
-from collections import Counter
-from pathlib import Path
 
 from fst.errors import FstError
 from fst.inference.backends import BACKENDS
-from fst.inference.photo_jobs import Job, Limits, count_pixels, stylize_files
+from fst.inference.photo_jobs import Limits, count_pixels, plan, stylize_files
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_file import MIN_SIDE, find_style, read_card, style_label
-from fst.pictures.image import SAVE_FORMATS, find_pictures
 from fst.system.machine import keep_freed_memory
 
 
@@ -73,66 +68,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _complain(sentence: str) -> None:
     print(f"fst stylize: {sentence}", file=sys.stderr, flush=True)
-
-
-def plan(photos: list[str], output: str | None, style: str) -> tuple[list[Job], list[str]]:
-    """Which photos, where each result goes, and a sentence for each argument with no photo in it.
-
-    A folder is searched recursively and its structure kept, below ``output`` or, without one,
-    below ``FOLDER_STYLE`` in the current folder. Two photos of one name and folder that differ
-    in their suffix keep it in the result's name.
-    """
-    files: list[tuple[Path, Path]] = []  # (photo, its path relative to where results go)
-    refused: list[str] = []
-    out = Path(output).expanduser() if output is not None else None
-    for text in photos:
-        for source in _expand(text):
-            if source.is_dir():
-                top = Path() if out else Path(f"{source.resolve().name}_{style}")
-                results = (out or top).resolve()
-                found = [p for p in find_pictures(source) if results not in p.resolve().parents]
-                if not found and source.resolve() != results:
-                    refused.append(f"folder {source} holds no photos (.jpg, .png ...)")
-                files += [(photo, top / photo.relative_to(source)) for photo in found]
-            else:
-                files.append((source, Path(source.name)))
-    files = list(dict.fromkeys(files))
-    if not files:
-        raise FstError("; ".join(refused) or "there are no photos to stylize")
-    if out is not None and out.suffix.lower() in SAVE_FORMATS and not out.is_dir():
-        if len(files) > 1:
-            raise FstError(
-                f"-o {out} is one file, but {len(files)} photos are given; name a folder"
-            )
-        return [Job(files[0][0], out, suffix_given=True)], refused
-    if out is not None and out.suffix and not out.exists() and len(files) == 1:
-        formats = ", ".join(SAVE_FORMATS)
-        raise FstError(f"-o {out}: '{out.suffix}' is no format we write; use one of {formats}")
-    if out is not None and out.exists() and not out.is_dir():
-        raise FstError(f"-o {out} is a file with no picture suffix; give a folder or FILE.jpg")
-    stems = Counter(relative.with_suffix("") for _, relative in files)
-    jobs = []
-    for photo, relative in files:
-        stem = relative.name if stems[relative.with_suffix("")] > 1 else relative.stem
-        target = (out or Path()) / relative.parent / f"{stem}_{style}"
-        jobs.append(Job(photo, target, suffix_given=False))
-    targets = Counter(job.target for job in jobs)
-    twice = [str(job.photo) for job in jobs if targets[job.target] > 1]
-    if twice:
-        raise FstError(f"{' and '.join(twice)} have one name; use a folder for each")
-    return jobs, refused
-
-
-def _expand(text: str) -> list[Path]:
-    path = Path(text).expanduser()
-    if path.exists():
-        return [path]
-    if glob.has_magic(text):
-        found = sorted(Path(name) for name in glob.glob(os.path.expanduser(text), recursive=True))
-        if not found:
-            raise FstError(f"no file matches '{text}'")
-        return found
-    return [path]  # named as missing when its turn comes, and the others go on
 
 
 def _parser() -> argparse.ArgumentParser:

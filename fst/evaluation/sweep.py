@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from fst.pictures.artifacts import Artifacts, find_artifacts
 from fst.pictures.image import Picture, to_tensor
 from fst.pictures.painting import load_painting
 from fst.pictures.sheet import contact_sheet, label
+from fst.system.console import flat
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,6 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
         named = ", ".join(map(str, folders))
         raise FstError(f"there is no finished run in {named}; `fst train -m ...` makes a sweep")
     return sorted(found, key=lambda run: _natural(run.folder.name))
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings under dotted keys."""
-    result: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[f"{prefix}{key}"] = value
-    return result
 
 
 def varying(runs: Sequence[Run]) -> list[str]:

@@ -1,7 +1,10 @@
-"""Photo files stylized one after the other: the next is read and the last written meanwhile."""
+"""Which photo files are stylized into which, and that: reading and writing go on meanwhile."""
 
 from __future__ import annotations
 
+import glob
+import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +14,14 @@ from fst.errors import FstError
 from fst.inference.backends import EXPORT_PAYS_FROM
 from fst.inference.overlap import Outcome, overlap
 from fst.inference.stylizer import Stylizer
-from fst.pictures.image import Picture, picture_size, read_picture, save_picture
+from fst.pictures.image import (
+    SAVE_FORMATS,
+    Picture,
+    find_pictures,
+    picture_size,
+    read_picture,
+    save_picture,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,74 @@ class Limits:
     size: int | None
     quality: int
     force: bool
+
+
+def plan(photos: Sequence[str], output: str | None, style: str) -> tuple[list[Job], list[str]]:
+    """Which photos, where each result goes, and a sentence for each argument with no photo in it.
+
+    A folder is searched recursively and its structure kept, below ``output`` or, without one,
+    below ``FOLDER_STYLE`` in the current folder. Two photos of one name and folder that differ
+    in their suffix keep it in the result's name. Raises ``FstError`` where there is no photo at all
+    or two results would be one file.
+    """
+    out = Path(output).expanduser() if output is not None else None
+    files, refused = _files(photos, out, style)
+    if not files:
+        raise FstError("; ".join(refused) or "there are no photos to stylize")
+    if out is not None and out.suffix.lower() in SAVE_FORMATS and not out.is_dir():
+        if len(files) > 1:
+            raise FstError(
+                f"-o {out} is one file, but {len(files)} photos are given; name a folder"
+            )
+        return [Job(files[0][0], out, suffix_given=True)], refused
+    if out is not None and out.suffix and not out.exists() and len(files) == 1:
+        formats = ", ".join(SAVE_FORMATS)
+        raise FstError(f"-o {out}: '{out.suffix}' is no format we write; use one of {formats}")
+    if out is not None and out.exists() and not out.is_dir():
+        raise FstError(f"-o {out} is a file with no picture suffix; give a folder or FILE.jpg")
+    stems = Counter(relative.with_suffix("") for _, relative in files)
+    jobs = []
+    for photo, relative in files:
+        stem = relative.name if stems[relative.with_suffix("")] > 1 else relative.stem
+        target = (out or Path()) / relative.parent / f"{stem}_{style}"
+        jobs.append(Job(photo, target, suffix_given=False))
+    targets = Counter(job.target for job in jobs)
+    twice = [str(job.photo) for job in jobs if targets[job.target] > 1]
+    if twice:
+        raise FstError(f"{' and '.join(twice)} have one name; use a folder for each")
+    return jobs, refused
+
+
+def _files(
+    photos: Sequence[str], out: Path | None, style: str
+) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Each photo with its path relative to where results go, and ``plan``'s sentences."""
+    files: list[tuple[Path, Path]] = []
+    refused: list[str] = []
+    for text in photos:
+        for source in _expand(text):
+            if source.is_dir():
+                top = Path() if out else Path(f"{source.resolve().name}_{style}")
+                results = (out or top).resolve()
+                found = [p for p in find_pictures(source) if results not in p.resolve().parents]
+                if not found and source.resolve() != results:
+                    refused.append(f"folder {source} holds no photos (.jpg, .png ...)")
+                files += [(photo, top / photo.relative_to(source)) for photo in found]
+            else:
+                files.append((source, Path(source.name)))
+    return list(dict.fromkeys(files)), refused
+
+
+def _expand(text: str) -> list[Path]:
+    path = Path(text).expanduser()
+    if path.exists():
+        return [path]
+    if glob.has_magic(text):
+        found = sorted(Path(name) for name in glob.glob(os.path.expanduser(text), recursive=True))
+        if not found:
+            raise FstError(f"no file matches '{text}'")
+        return found
+    return [path]  # named as missing when its turn comes, and the others go on
 
 
 def stylize_files(

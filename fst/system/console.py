@@ -6,6 +6,8 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 HUSHED = (
     ".*does not have many workers.*",  # two are plenty for one net on a CPU
@@ -43,3 +45,14 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(math.ceil(seconds / 60), 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted keys, as they are shown: ``{"a": {"b": 1}} -> {"a.b": 1}``."""
+    result: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
