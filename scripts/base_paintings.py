@@ -18,9 +18,9 @@ import yaml
 from PIL import Image, ImageOps
 
 from fst.errors import FstError
+from fst.experiments.settings import compose
 from fst.pictures.image import Picture, read_picture, save_picture
 from fst.pictures.paint import paint
-from fst.system.paths import configs_dir
 
 KNOWN = (
     "great_wave",
@@ -60,16 +60,15 @@ def main(argv: list[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     styles = asked.output.resolve() / "style"
     styles.mkdir(parents=True, exist_ok=True)
-    own = yaml.safe_load((configs_dir() / "style" / "own.yaml").read_text(encoding="utf-8"))
     for name, (of, channels, mirrored, size) in COPIES.items():
-        config = yaml.safe_load((configs_dir() / "style" / f"{of}.yaml").read_text("utf-8"))
+        config = compose("train", [f"style={of}"]).style.plain()
         picture = recolored(read_picture(asked.paintings / config["file"]).rgb, channels)
         picture = ImageOps.mirror(picture) if mirrored else picture
-        keep(styles, name, picture, {**own, **config, "size": size}, "recolored, mirrored copy")
+        keep(styles, name, picture, {**config, "size": size}, "recolored, mirrored copy")
     for name, (of, seed, channels) in OTHERS.items():
-        config = yaml.safe_load((configs_dir() / "style" / f"{of}.yaml").read_text("utf-8"))
+        config = compose("train", [f"style={of}"]).style.plain()
         picture = recolored(paint(of, size=768, seed=seed), channels)
-        keep(styles, name, picture, {**own, **config}, f"seed {seed}, recolored")
+        keep(styles, name, picture, config, f"seed {seed}, recolored")
     names = [*KNOWN, *OWN, *COPIES, *OTHERS]
     (asked.output / "styles.txt").write_text(f"styles=[{','.join(names)}]\n")
     print(f"{len(names)} paintings: {asked.output / 'styles.txt'}")

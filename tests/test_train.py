@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import hydra
 import pytest
 import torch
 import yaml
@@ -20,11 +19,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fst.cli import main
 from fst.experiments.run_folder import RunFolder
+from fst.experiments.settings import compose
 from fst.experiments.warm_start import find_start
 from fst.nets.style_file import load_style, read_card, shipped_styles
 from fst.nets.transformer_net import TransformerNet
 from fst.system.paths import configs_dir
-from fst.training.checkpoint_files import step_of
+from fst.training.checkpoint_files import Checkpoint
 from tests.conftest import TINY, Train
 
 
@@ -201,8 +201,7 @@ def test_a_warm_start_from_another_architecture_is_refused(
 def test_a_cpu_begins_with_a_shipped_net(
     experiment: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with hydra.initialize_config_dir(str(configs_dir()), version_base="1.3"):
-        config = hydra.compose("train", [f"experiment={experiment}", "style=woodcut"])
+    config = compose("train", [f"experiment={experiment}", "style=woodcut"])
     net = TransformerNet(**config.net)
     start = find_start(net, config.warm_start, style="woodcut")
     assert start is not None
@@ -253,7 +252,9 @@ def test_a_resumed_run_ends_bit_identical(
     else:
         assert train("run_dir=runs/broken", *words) == code
     monkeypatch.setattr(FastStyleTransfer, "training_step", step)
-    assert step_of(RunFolder(Path("runs/broken")).checkpoints.newest()) == saved_step
+    newest = RunFolder(Path("runs/broken")).checkpoints.newest()
+    assert newest is not None
+    assert Checkpoint.read(newest).step == saved_step
     time.sleep(1.1)  # TensorBoard reads event files by name, which has the second in it
     assert train("run_dir=runs/broken", *words) == 0
     whole, broken = Path("runs/whole"), Path("runs/broken")
@@ -372,6 +373,21 @@ def test_users_own_config_folders_work(
     words = ("--config-dir", "mine", "style=mine", "trainer.max_steps=1", f"data.root={photos}")
     assert train(*words, given=False) == 0
     assert read_card("runs/mine/mine.safetensors").painting["title"] == "Mine"
+
+
+def test_a_users_style_that_says_everything_wins_over_the_defaults(
+    train: Train, painting: Path, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine" / "style").mkdir(parents=True)
+    full = yaml.safe_load((configs_dir() / "style_defaults.yaml").read_text())
+    full |= {"title": "Full", "image": str(painting), "name": "full", "size": 80, "strength": 0.5}
+    full["weights"] = {"content": 1, "style": 3, "tv": 1}
+    (tmp_path / "mine" / "style" / "full.yaml").write_text(yaml.safe_dump(full))
+    words = ("--config-dir", "mine", "style=full", "trainer.max_steps=1", f"data.root={photos}")
+    assert train(*words, "style.size=72", given=False) == 0
+    kept = yaml.safe_load(Path("runs/full/config.yaml").read_text())
+    assert kept["style"] == {**full, "size": 72}
+    assert read_card("runs/full/full.safetensors").training["style_weights"]["style"] == 3
 
 
 def test_a_sweep_gives_each_job_a_folder(train: Train) -> None:

@@ -22,9 +22,11 @@ from torch import Tensor
 from fst.distillation.module import Distillation, disturb
 from fst.distillation.student import Student, Teacher, TeacherPart, level, rescale
 from fst.errors import FstError
+from fst.experiments.config import Config
 from fst.experiments.parts import build_data, build_trainer
-from fst.experiments.run_folder import open_run
-from fst.experiments.settings import check_settings, plain, run_hydra
+from fst.experiments.run_folder import choose_run, go_on_from
+from fst.experiments.settings import check_settings, run_hydra
+from fst.experiments.settle import settled
 from fst.loss.loss_network_file import load_loss_network, save_loss_network
 from fst.system.console import first_process, hush_libraries, say
 from fst.system.files import fingerprint
@@ -39,10 +41,13 @@ def main(argv: list[str] | None = None) -> None:
     run_hydra("distill", distill, sys.argv[1:] if argv is None else argv)
 
 
-def distill(config: DictConfig) -> Path:
+def distill(composed: DictConfig) -> Path:
     """Fit a student to the configured teacher; returns the path of the new loss network."""
     hush_libraries()
-    check_settings(config)
+    check_settings(composed)
+    resume = str(composed.resume)
+    run = choose_run(Path(composed.run_dir).expanduser(), resume=resume)
+    config = settled(composed, run)
     data = build_data(config)
     teacher, names = build_teacher(config)
     pl.seed_everything(config.seed, verbose=False)
@@ -53,17 +58,14 @@ def distill(config: DictConfig) -> Path:
         student=student,
         teacher=teacher,
         learning_rate=config.learning_rate,
-        weights=plain(config.weights),
+        weights=config.weights.plain(),
     )
     module.solve_maps(batches[:1])
     inputs = {
         "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
         "teacher": fingerprint(*teacher.fingerprints),
     }
-    settings = plain(config)
-    folder = Path(config.run_dir).expanduser()
-    run, checkpoint = open_run(folder, settings, inputs, resume=str(config.resume))
-    config.run_dir = settings["run_dir"] = str(run.path)
+    checkpoint = go_on_from(run, config, inputs, resume=resume)
     path = run.style_file("loss_network")
     size = sum(parameter.numel() for parameter in student.parameters())
     say(f"student        {size:,} parameters, {student.layers[0]} .. {student.layers[-1]}")
@@ -73,7 +75,7 @@ def distill(config: DictConfig) -> Path:
     trainer = build_trainer(config, run, data, checkpoint=checkpoint)
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not run.checkpoints.found():
-            run.write_about("distill", settings, inputs)
+            run.write_about("distill", config.plain(), inputs)
         fit(trainer, module, data, run.checkpoints, checkpoint, keep=config.checkpoints_kept)
         if trainer.is_global_zero:
             student.eval().fold()
@@ -90,7 +92,7 @@ def distill(config: DictConfig) -> Path:
     return path
 
 
-def build_teacher(config: DictConfig) -> tuple[Teacher, str]:
+def build_teacher(config: Config) -> tuple[Teacher, str]:
     """The frozen teacher, from one or two networks, and its description."""
     parts, names = [], []
     for part in (config.teacher, config.teacher2):
@@ -106,12 +108,12 @@ def build_teacher(config: DictConfig) -> tuple[Teacher, str]:
             padding_mode=part.padding_mode,
         )
         heads = _read_heads(part.get("heads"), part.layers)
-        parts.append(TeacherPart(network, plain(part.layers), heads, float(part.scale)))
+        parts.append(TeacherPart(network, part.layers.plain(), heads, float(part.scale)))
         names.append(network.description)
     return Teacher(parts), " and ".join(names)
 
 
-def build_student(config: DictConfig, images: Tensor) -> Student:
+def build_student(config: Config, images: Tensor) -> Student:
     """A student of random weights, or one that goes on from a file, at size 1 on ``images``."""
     if config.on_from is None:
         return Student(widths=config.widths)

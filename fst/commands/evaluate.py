@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import yaml
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import MISSING, DictConfig
 from torch import Tensor
 
 from fst.data.photo_files import list_photos, read_photo
@@ -28,6 +28,7 @@ from fst.evaluation.equivalent_iterations import (
     terms_of,
 )
 from fst.evaluation.report import in_words, store, summary
+from fst.experiments.config import Config, resolved
 from fst.experiments.parts import build_network
 from fst.experiments.settings import check_settings, run_hydra
 from fst.inference.stylizer import Stylizer
@@ -51,9 +52,10 @@ def main(argv: list[str] | None = None) -> None:
     run_hydra("evaluate", evaluate, sys.argv[1:] if argv is None else argv)
 
 
-def evaluate(config: DictConfig) -> list[dict[str, Any]]:
+def evaluate(composed: DictConfig) -> list[dict[str, Any]]:
     """Measure every style at every size; returns the rows of the table that is printed."""
-    check_settings(config)
+    check_settings(composed)
+    config = Config(resolved(composed))
     starts = as_list(config.starts)
     if not starts or any(start not in STARTS for start in starts):
         raise FstError(f"starts={config.starts} must be some of {', '.join(STARTS)}")
@@ -62,8 +64,8 @@ def evaluate(config: DictConfig) -> list[dict[str, Any]]:
         raise FstError(
             f"sizes={config.sizes} must be whole numbers of {LEAST_SIZE} or more: [256,512]"
         )
-    for key, group, name in (("styles", config, "styles"), ("data.root", config.data, "root")):
-        if OmegaConf.is_missing(group, name):
+    for key, value in (("styles", config.styles), ("data.root", config.data.root)):
+        if value == MISSING:
             raise FstError(f"{key} is not given; say `fst evaluate styles=NAME data.root=FOLDER`")
     paths = [find_style(style) for style in config.styles]
     if config.style.image is not None and len(paths) > 1:
@@ -126,7 +128,7 @@ def readable(photos: list[Path]) -> list[Path]:
 
 def as_list(value: Any) -> list[Any]:
     """A setting that may be one value or several."""
-    return list(value) if isinstance(value, ListConfig | list) else [value]
+    return list(value) if isinstance(value, list) else [value]
 
 
 def settings_beside(path: Path) -> dict[str, Any]:
@@ -135,7 +137,7 @@ def settings_beside(path: Path) -> dict[str, Any]:
     return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
-def painting_of(config: DictConfig, path: Path, card: Card) -> Painting:
+def painting_of(config: Config, path: Path, card: Card) -> Painting:
     """The painting that a style was trained on, as its run or its shipped config names it."""
     settings = settings_beside(path)
     several = {style["name"]: style for style in settings.get("paintings", [])}
@@ -157,7 +159,7 @@ def painting_of(config: DictConfig, path: Path, card: Card) -> Painting:
     )
 
 
-def network_of(config: DictConfig, path: Path, card: Card) -> LossNetwork:
+def network_of(config: Config, path: Path, card: Card) -> LossNetwork:
     """The loss network asked for, or else the one that a style was trained with."""
     if config.loss_network is not None:
         return build_network(config)
@@ -210,7 +212,7 @@ def at_size(loss: PerceptualLoss, trained_at: int, photo: Tensor) -> PerceptualL
 
 
 def one_photo(
-    config: DictConfig,
+    config: Config,
     loss: PerceptualLoss,
     painting: Painting,
     path: Path,

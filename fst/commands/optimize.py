@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from fst.errors import FstError
 from fst.evaluation.optimization import Log
+from fst.experiments.config import Config
 from fst.experiments.parts import build_loss, build_network, build_painting
-from fst.experiments.run_folder import open_run
-from fst.experiments.settings import check_settings, plain, run_hydra
+from fst.experiments.run_folder import choose_run
+from fst.experiments.settings import check_settings, run_hydra
+from fst.experiments.settle import name_of, settled
 from fst.loss.image_optimizer import optimize
 from fst.loss.loss_network import LossNetwork
 from fst.loss.perceptual_loss import Losses
@@ -36,35 +38,32 @@ def main(argv: list[str] | None = None) -> None:
     run_hydra("optimize", run_optimize, sys.argv[1:] if argv is None else argv)
 
 
-def run_optimize(config: DictConfig) -> Path:
+def run_optimize(composed: DictConfig) -> Path:
     """Optimize one picture as the config says; returns the path of the result.
 
     Stopped by Ctrl-C, it keeps the best picture so far.
     """
-    check_settings(config)
-    if OmegaConf.is_missing(config, "content"):
+    check_settings(composed)
+    if OmegaConf.is_missing(composed, "content"):
         raise FstError("no photo is named; give one with content=PHOTO")
+    name = composed.style.name or name_of(composed.style)
+    folder = composed.run_dir or f"runs/optimize/{Path(composed.content).stem}_{name}"
+    run = choose_run(Path(folder).expanduser(), resume="false")
+    config = settled(composed, run, name=name)
     sizes = check_sizes(config.size)
     content = read_picture(Path(config.content).expanduser())
     painting = build_painting(config)
-    config.style.name = name = config.style.name or painting.name
     network = build_network(config).to(choose_device(config.device))
-    if config.run_dir is None:
-        config.run_dir = f"runs/optimize/{Path(config.content).stem}_{name}"
-    settings = plain(config)
     inputs = {
         "content": fingerprint(to_tensor(content.rgb).numpy().tobytes()),
         "painting": fingerprint(painting.image.numpy().tobytes()),
         "loss network": network.fingerprint(),
     }
-    folder = Path(config.run_dir).expanduser()
-    run, _ = open_run(folder, settings, inputs, resume="false")
-    config.run_dir = settings["run_dir"] = str(run.path)
     say(f"painting       {painting.source} ({config.style.title or name})")
     say(f"loss network   {network.description}")
     say(f"run folder     {run.path}")
     with run.locked():
-        run.write_about("optimize", settings, inputs)
+        run.write_about("optimize", config.plain(), inputs)
         log = Log(run, every=config.previews.every)
         target = run.path / f"{Path(config.content).stem}_{name}.png"
         picture = start_picture(config, content, sizes[0])
@@ -87,7 +86,7 @@ def run_optimize(config: DictConfig) -> Path:
 
 def check_sizes(size: Any) -> list[int]:
     """One or several sizes as a list; ``FstError`` for what is no size of 16 pixels or more."""
-    sizes = list(size) if isinstance(size, ListConfig | list) else [size]
+    sizes = list(size) if isinstance(size, list) else [size]
     if not sizes or not all(isinstance(s, int) and s >= MIN_SIDE for s in sizes):
         raise FstError(
             f"size={size} must be whole numbers of {MIN_SIDE} or more, as 256 or [128,256]"
@@ -95,7 +94,7 @@ def check_sizes(size: Any) -> list[int]:
     return sizes
 
 
-def start_picture(config: DictConfig, content: Picture, size: int) -> Tensor:
+def start_picture(config: Config, content: Picture, size: int) -> Tensor:
     """What is optimized first, (1, 3, H, W) with the size of the photo."""
     photo = to_tensor(content.resized(size).rgb)
     if config.start == "content":
@@ -125,7 +124,7 @@ def resized(picture: Tensor, like: Tensor) -> Tensor:
 
 
 def at_size(
-    config: DictConfig,
+    config: Config,
     network: LossNetwork,
     content: Picture,
     size: int,
@@ -135,10 +134,8 @@ def at_size(
 ) -> Tensor:
     """Optimize at one size; the painting shrinks in proportion, so that strokes keep theirs."""
     photo = to_tensor(content.resized(size).rgb)
-    smaller = config.copy()
-    smaller.style.size = min(
-        max(round(config.style.size * size / last), MIN_PAINTING), config.style.size
-    )
+    style_size = max(round(config.style.size * size / last), MIN_PAINTING)
+    smaller = config.but("style.size", min(style_size, config.style.size))
     device = network.mean.device
     painting = build_painting(smaller)
     painting = type(painting)(painting.name, painting.source, painting.image.to(device))

@@ -6,17 +6,13 @@ fst train style=starry_night style.root=paintings/ data.root=coco/ experiment=pa
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fst.data.photo_files import file_size
@@ -24,14 +20,15 @@ from fst.experiments.parts import (
     build_data,
     build_losses,
     build_network,
+    build_painting,
     build_previews,
-    build_styles,
     build_trainer,
     calibration_photos,
 )
 from fst.experiments.run_card import build_cards, log_hyperparameters
-from fst.experiments.run_folder import RunFolder, open_run
-from fst.experiments.settings import check_settings, plain, run_hydra
+from fst.experiments.run_folder import RunFolder, go_on_from
+from fst.experiments.settings import check_settings, run_hydra
+from fst.experiments.settle import settle
 from fst.experiments.warm_start import best_row, find_start, known_weights
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import save_styles, shipped_styles, trained_styles
@@ -39,11 +36,8 @@ from fst.nets.transformer_net import TransformerNet
 from fst.system.console import first_process, hush_libraries, say
 from fst.system.files import fingerprint
 from fst.training.callbacks import read_skipped
-from fst.training.checkpoint_files import step_of
 from fst.training.fitting import fit, say_estimate, validate
 from fst.training.lightning_module import FastStyleTransfer
-
-RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,15 +51,16 @@ def main(argv: list[str] | None = None) -> None:
     run_hydra("train", train, arguments)
 
 
-def train(config: DictConfig) -> Path:
+def train(composed: DictConfig) -> Path:
     """Train one style as the config says; returns the path of the style file.
 
     Raises ``FstError`` for what the user can mend, before the nets are built wherever it can.
     """
     hush_libraries()
-    check_settings(config)
-    styles = build_styles(config)
-    config.style.name = name = config.style.name or styles[0][1].name
+    check_settings(composed)
+    experiment = settle(composed)
+    config, run, name = experiment.config, experiment.run, experiment.config.style.name
+    styles = [(one, build_painting(one)) for one in experiment.styles]
     data = build_data(config)
     network = build_network(config)
     inputs = {
@@ -75,15 +70,14 @@ def train(config: DictConfig) -> Path:
         ),
         "loss network": network.fingerprint(),
     }
-    several = [plain(one.style) for one, _ in styles] if len(styles) > 1 else None
-    run, checkpoint, settings = _open_run(config, inputs, several)
+    checkpoint = go_on_from(run, config, inputs, resume=experiment.resume)
     path = run.style_file(name)
-    done = step_of(checkpoint) if checkpoint else 0
+    done = checkpoint.step if checkpoint else 0
     if path.exists() and done >= config.trainer.max_steps:
         say(f"{run.path} is trained already; resume=false trains another beside it")
         _say_end(run, path, name, styles[0][0].style.name)
         return path
-    about = RunFolder(checkpoint.resolve().parent.parent).about() if checkpoint else {}
+    about = RunFolder(checkpoint.path.resolve().parent.parent).about() if checkpoint else {}
     pl.seed_everything(config.seed, verbose=False)
     net = TransformerNet(**config.net, paintings=len(styles))
     for one, painting in styles:
@@ -92,7 +86,7 @@ def train(config: DictConfig) -> Path:
     say(f"loss network   {network.description}")
     start = None if checkpoint else find_start(net, config.warm_start, style=name)
     known = about.get("weights")
-    if several is not None and start is not None and known is None:
+    if len(styles) > 1 and start is not None and known is None:
         known = known_weights(start, [one for one, _ in styles], network)
     known = known if isinstance(known, list) else [known] * len(styles)
     if config.loss.calibrated and None in known:
@@ -125,7 +119,9 @@ def train(config: DictConfig) -> Path:
     trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
     with run.locked() if first_process() else nullcontext():
         if trainer.is_global_zero and not run.checkpoints.found():
-            run.write_about("train", settings, inputs, weights=loss.weights, warm_start=origin)
+            run.write_about(
+                "train", config.plain(), inputs, weights=loss.weights, warm_start=origin
+            )
             say_estimate(trainer, module, data)
         fit(trainer, module, data, run.checkpoints, checkpoint, keep=config.checkpoints_kept)
         if done >= config.trainer.max_steps:
@@ -137,27 +133,6 @@ def train(config: DictConfig) -> Path:
             log_hyperparameters(trainer, config, origin)
             _say_end(run, path, name, styles[0][0].style.name)
     return path
-
-
-def _open_run(
-    config: DictConfig, inputs: dict[str, str], several: list[dict[str, Any]] | None
-) -> tuple[RunFolder, Path | None, dict[str, Any]]:
-    """The run folder, the checkpoint to go on from, and the settings that belong into it."""
-    resume = str(config.resume)
-    if config.run_dir is None:
-        swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-        folder = HydraConfig.get().runtime.output_dir if swept else f"runs/{config.style.name}"
-        config.run_dir = folder
-    if RUN_FOLDER_VARIABLE in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
-        config.run_dir = os.environ[RUN_FOLDER_VARIABLE]
-        resume = "auto" if resume.lower() == "false" else resume
-    settings = plain(config)
-    if several is not None:
-        settings["paintings"] = several
-    run, checkpoint = open_run(Path(config.run_dir).expanduser(), settings, inputs, resume=resume)
-    config.run_dir = settings["run_dir"] = str(run.path)
-    os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
-    return run, checkpoint, settings
 
 
 def _say_end(run: RunFolder, path: Path, name: str, painting: str) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from fst.errors import FstError
-from fst.experiments.run_folder import HARMLESS
+from fst.experiments.known_settings import may_change
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_file import SUFFIX, Card, read_cards
 from fst.pictures.artifacts import Artifacts, find_artifacts
@@ -68,8 +68,7 @@ def varying(runs: Sequence[Run]) -> list[str]:
     return [
         key
         for key in keys
-        if len({repr(run.settings.get(key)) for run in runs}) > 1
-        and not any(key == name or key.startswith(f"{name}.") for name in HARMLESS)
+        if len({repr(run.settings.get(key)) for run in runs}) > 1 and not may_change(key)
     ]
 
 

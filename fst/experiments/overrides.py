@@ -7,34 +7,7 @@ import re
 from pathlib import Path
 
 from fst.errors import FstError
-
-# values that are paths or free text: Hydra's grammar would trip over spaces, quotes, commas ...
-QUOTED_KEYS = {
-    "style.image",
-    "style.root",
-    "style.file",
-    "style.name",
-    "style.title",
-    "style.artist",
-    "style.licence",
-    "data.root",
-    "data.val_root",
-    "data.description",
-    "data.licence",
-    "loss_network.file",
-    "loss_network.licence",
-    "run_dir",
-    "resume",
-    "warm_start",
-    "content",
-    "start",
-    "on_from",
-    "teacher.file",
-    "teacher2.file",
-    "teacher2.heads",
-}
-LIST_KEYS = ("styles",)
-LAYER_KEYS = ("loss.content_layers", "loss.style_layers", "teacher.layers", "teacher2.layers")
+from fst.experiments.known_settings import keys_of
 
 
 def prepare_overrides(arguments: list[str]) -> list[str]:
@@ -75,12 +48,12 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
         key, equals, value = word.partition("=")
         if not equals and not word.startswith("~"):
             raise FstError(f"'{word}' is not key=value; did you mean style={word}?")
-        if key.lstrip("+") in QUOTED_KEYS and value not in ("", "null", "???"):
+        if key.lstrip("+") in keys_of("text") and value not in ("", "null", "???"):
             sweep = multirun and "," in value and not Path(value).expanduser().exists()
             word = word if sweep else f"{key}={_quoted_once(value)}"
-        if key in LIST_KEYS:
+        if key in keys_of("texts"):
             word = f"{key}=[{','.join(map(_quoted_once, _items(value)))}]"
-        if key.startswith(LAYER_KEYS):
+        if key.startswith(keys_of("layers")):
             word = f"++{word}"
         prepared.append(word)
     return flags + prepared

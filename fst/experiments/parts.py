@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
 import hydra
 import pytorch_lightning as pl
-from hydra import compose
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fst.data.held_photos import HeldPhotos
 from fst.errors import FstError
-from fst.experiments.overrides import quote
+from fst.experiments.config import Config
+from fst.experiments.known_settings import card_only
 from fst.experiments.run_folder import RunFolder
-from fst.experiments.settings import TERMS, config_error_sentence, plain
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.paintings_loss import PaintingsLoss
@@ -30,69 +27,32 @@ from fst.pictures.image import resize_shorter, to_image, to_tensor
 from fst.pictures.painting import Painting, load_painting
 from fst.system.console import say
 from fst.training.callbacks import DataWait, Previews, Progress, SkippedPhotos
-from fst.training.checkpoint_files import step_of
+from fst.training.checkpoint_files import Checkpoint
 from fst.training.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
 from fst.training.datamodule import PhotoData
 from fst.training.divergence import StopOnDivergence
 from fst.training.lightning_internals import end_curves_at
 
-CARD_ONLY = ("description", "licence")  # what configs say for the card, not to a constructor
+TERMS = ("content", "style", "tv")
 
 
-def build_data(config: DictConfig) -> PhotoData:
+def build_data(config: Config) -> PhotoData:
     """The photos; ``FstError`` if none are named or none can be used."""
-    if OmegaConf.is_missing(config.data, "root"):
+    if config.data.root == MISSING:
         raise FstError("no photos are named; give a folder of them with data.root=FOLDER")
-    options = {key: v for key, v in plain(config.data).items() if key not in CARD_ONLY}
+    options = {key: v for key, v in config.data.items() if key not in card_only("data")}
     held = options.pop("held")
     return PhotoData(seed=config.seed, hold=HeldPhotos if held else None, **options)
 
 
-def build_painting(config: DictConfig) -> Painting:
+def build_painting(config: Config) -> Painting:
     """The configured painting; ``FstError`` if there is none."""
     keys = ("image", "painted", "file", "root", "size")
     return load_painting(**{key: config.style[key] for key in keys})
 
 
-def build_styles(config: DictConfig) -> list[tuple[DictConfig, Painting]]:
-    """The painting, or each of ``styles=``, with the config as it were for that one alone.
-
-    An entry is the name of a style config or a picture file; what the command line says of
-    ``style.`` holds for all. Raises ``FstError`` for names that are given twice, and for a single
-    painting that is named besides.
-    """
-    if config.styles is None:
-        return [(config, build_painting(config))]
-    words = [str(word) for word in HydraConfig.get().overrides.task]
-    keys = [word.split("=")[0].lstrip("+~") for word in words]
-    for key in ("style", "style.image", "style.painted", "style.file"):
-        if key in keys:
-            raise FstError(f"{key}= names one painting and styles= several; give one of them")
-    if len(config.styles) < 2:
-        raise FstError("styles= wants two paintings or more; for one say style=")
-    if config.style.name is None:
-        raise FstError("a net of several paintings needs a name of its own: style.name=NAME")
-    shared = [w for w, key in zip(words, keys, strict=True) if key not in ("styles", "style.name")]
-    styles = []
-    for entry in map(str, config.styles):
-        picture = Path(entry).expanduser().is_file()
-        chosen = ["style=own", f"style.image={quote(entry)}"] if picture else [f"style={entry}"]
-        try:
-            one = compose(HydraConfig.get().job.config_name, [*shared, *chosen])
-        except HydraException as error:
-            raise FstError(config_error_sentence(error)) from None
-        painting = build_painting(one)
-        one.style.name = one.style.name or painting.name
-        styles.append((one, painting))
-    names = [one.style.name for one, _ in styles]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise FstError(f"styles= has {', '.join(twice)} twice; each painting needs its own name")
-    return styles
-
-
 def build_losses(
-    styles: Sequence[tuple[DictConfig, Painting]],
+    styles: Sequence[tuple[Config, Painting]],
     network: LossNetwork,
     photos: Callable[[], Tensor],
     known: Sequence[Mapping[str, float] | None],
@@ -107,14 +67,16 @@ def build_losses(
     return losses[0] if len(losses) == 1 else PaintingsLoss(losses)
 
 
-def build_network(config: DictConfig) -> LossNetwork:
+def build_network(config: Config) -> LossNetwork:
     """The configured loss network."""
-    options = {key: v for key, v in plain(config.loss_network).items() if key not in CARD_ONLY}
+    options = {
+        key: v for key, v in config.loss_network.items() if key not in card_only("loss_network")
+    }
     return load_loss_network(**options)
 
 
 def build_loss(
-    config: DictConfig,
+    config: Config,
     painting: Painting,
     network: LossNetwork,
     photos: Callable[[], Tensor],
@@ -126,7 +88,7 @@ def build_loss(
     calibrated loss solves for its weights on ``photos()`` (B, 3, H, W), RGB in [0, 1], unless they
     are ``known`` from before.
     """
-    options = plain(config.loss)
+    options = config.loss.plain()
     options.pop("moving_weight")
     calibrated, weights = options.pop("calibrated"), config.style.weights
     loss = PerceptualLoss(network=network, style_image=painting.image, **options)
@@ -161,10 +123,10 @@ def calibration_photos(data: PhotoData) -> Tensor:
 
 
 def build_previews(
-    config: DictConfig,
+    config: Config,
     run: RunFolder,
     data: PhotoData,
-    styles: Sequence[tuple[DictConfig, Painting]],
+    styles: Sequence[tuple[Config, Painting]],
 ) -> Previews:
     """The configured previews of the first held-out photos, after each painting."""
     return Previews(
@@ -182,11 +144,11 @@ def build_previews(
 
 
 def build_trainer(
-    config: DictConfig,
+    config: Config,
     run: RunFolder,
     data: PhotoData,
     *shown: pl.Callback,
-    checkpoint: Path | None,
+    checkpoint: Checkpoint | None,
 ) -> pl.Trainer:
     """The configured Lightning trainer with our callbacks and those ``shown`` besides.
 
@@ -216,10 +178,12 @@ def build_trainer(
         checkpoints,
         StopOnSignal(checkpoints=checkpoints),
     ]
-    logger = hydra.utils.instantiate(config.logger) if config.logger else False
+    logger: Any = False
+    if config.logger:
+        logger = hydra.utils.instantiate(config.logger.plain())
     if isinstance(logger, TensorBoardLogger):  # a run that was killed left steps that come again
-        end_curves_at(logger, step_of(checkpoint) if checkpoint else 0)
-    options = plain(config.trainer)
+        end_curves_at(logger, checkpoint.step if checkpoint else 0)
+    options = config.trainer.plain()
     options.pop("enable_progress_bar")
     try:
         return pl.Trainer(
@@ -228,7 +192,7 @@ def build_trainer(
             check_val_every_n_epoch=None,
             callbacks=callbacks,
             logger=logger,
-            plugins=[WholeFiles()],
+            plugins=[WholeFiles(checkpoint)],
             default_root_dir=run.path,
             use_distributed_sampler=False,  # the sampler knows the processes itself
             enable_model_summary=False,

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
 
-from fst.experiments.parts import CARD_ONLY
-from fst.experiments.settings import plain
+from fst.experiments.config import Config
+from fst.experiments.known_settings import card_only
 from fst.loss.paintings_loss import PaintingsLoss
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import Card
@@ -19,9 +18,9 @@ from fst.training.datamodule import PhotoData
 
 
 def build_cards(
-    config: DictConfig,
+    config: Config,
     trainer: pl.Trainer,
-    styles: Sequence[DictConfig],
+    styles: Sequence[Config],
     loss: PerceptualLoss | PaintingsLoss,
     data: PhotoData,
     origin: Mapping[str, Any] | None,
@@ -41,7 +40,7 @@ def build_cards(
 
 
 def build_card(
-    config: DictConfig,
+    config: Config,
     trainer: pl.Trainer,
     loss: PerceptualLoss,
     data: PhotoData,
@@ -54,14 +53,14 @@ def build_card(
     elapsed = [c.elapsed_s() for c in trainer.callbacks if isinstance(c, Progress)]  # type: ignore[attr-defined]
     return Card(
         name=config.style.name,
-        net=plain(config.net),
+        net=config.net.plain(),
         painting={key: config.style[key] for key in ("title", "artist", "year", "licence")},
         loss_network={
             "description": loss.network.description,
             "licence": config.loss_network.licence or loss.network.licence,
         },
         data={
-            **{key: config.data[key] for key in CARD_ONLY},
+            **{key: config.data[key] for key in card_only("data")},
             "photos": len(data.train_paths),
             "held_out": len(data.val_paths),
         },
@@ -73,11 +72,11 @@ def build_card(
             * trainer.accumulate_grad_batches,
             "size": config.data.size,
             "style_size": config.style.size,
-            "loss": plain(config.loss),
-            "style_weights": plain(config.style.weights),
+            "loss": config.loss.plain(),
+            "style_weights": config.style.weights.plain(),
             "strength": config.style.strength if config.loss.calibrated else None,
             "weights": loss.weights,
-            "optimizer": plain(config.optimizer),
+            "optimizer": config.optimizer.plain(),
             "precision": config.trainer.precision,
             "seed": config.seed,
             "minutes": round(sum(elapsed) / 60, 1),
@@ -97,7 +96,7 @@ def _final(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
 
 
 def log_hyperparameters(
-    trainer: pl.Trainer, config: DictConfig, origin: Mapping[str, Any] | None
+    trainer: pl.Trainer, config: Config, origin: Mapping[str, Any] | None
 ) -> None:
     """Hyper-parameters beside the final losses and artifacts: TensorBoard compares runs."""
     final = {**_final(trainer, "val/"), **_final(trainer, "val_artifacts/")}

@@ -21,31 +21,17 @@ import yaml
 
 import fst
 from fst.errors import FstError
+from fst.experiments.known_settings import before, may_change
 from fst.system.console import say
 from fst.system.files import unused, write_whole
 from fst.system.machine import machine
-from fst.training.checkpoint_files import Checkpoints, fault, set_aside
-
-# what may differ between a run and its continuation: it does not change what is computed
-HARMLESS = (
-    "run_dir",
-    "resume",
-    "checkpoint_every",
-    "checkpoints_kept",
-    "on_divergence",
-    "rollbacks",
-    "previews",
-    "logger",
-    "data.workers",
-    "style.root",
-    "paintings.root",
-    "trainer.log_every_n_steps",
-    "trainer.val_check_interval",
-    "trainer.limit_val_batches",
-    "trainer.enable_progress_bar",
+from fst.training.checkpoint_files import (
+    Checkpoint,
+    Checkpoints,
+    DamagedCheckpoint,
+    set_aside,
 )
-# settings that came later, and what runs begun before them had in their place
-SINCE: dict[str, Any] = {"styles": None, "loss.moving_weight": 0}
+
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow", "numpy")
 
 
@@ -131,48 +117,60 @@ class RunFolder:
         write_whole(self.about_file, json.dumps(about, indent=1, ensure_ascii=False).encode())
 
 
-def open_run(
-    path: Path, config: Mapping[str, Any], inputs: Mapping[str, str], *, resume: str
-) -> tuple[RunFolder, Path | None]:
-    """The folder to run in, and the checkpoint to go on from if there is one.
+def choose_run(path: Path, *, resume: str) -> RunFolder:
+    """The folder to run in: ``path``, or a new numbered sibling of one in use (``resume=false``).
+
+    Nothing is written.
+    """
+    run = RunFolder(path)
+    new = resume.lower() == "false" and run.config_file.exists()
+    return RunFolder(unused(path)) if new else run
+
+
+def go_on_from(
+    run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str, str], *, resume: str
+) -> Checkpoint | None:
+    """The checkpoint to go on from, read and verified, if there is one.
 
     ``inputs`` are fingerprints of what is read besides the config: painting, photos, network.
 
-    ``resume`` is ``auto`` (go on if the settings match, refuse if they differ), ``false`` (a new
-    numbered sibling if the folder is in use), or the path of a checkpoint. ``auto`` passes over
+    ``resume`` is ``auto`` (go on if the settings match, refuse if they differ), ``false`` (begin
+    anew, in the folder of ``choose_run``), or the path of a checkpoint. ``auto`` passes over
     damaged checkpoints, naming them and the one it takes; a path to a damaged one is refused, as is
     one of a run with other settings. Raises ``FstError`` saying what is wrong or differs.
     """
-    run = RunFolder(path)
     resume = resume.lower() if resume.lower() in ("auto", "false") else resume
     if resume == "false":
-        return (RunFolder(unused(path)) if run.config_file.exists() else run), None
-    chosen = None if resume == "auto" else Path(resume).expanduser()
-    if chosen is not None:
-        if not chosen.exists():
+        return None
+    chosen = None
+    if resume != "auto":
+        path = Path(resume).expanduser()
+        if not path.exists():
             raise FstError(
                 f"resume={resume} is unknown; use resume=auto, resume=false or a checkpoint's path"
             )
-        reason = fault(chosen)
-        if reason is not None:
-            raise FstError(f"{reason}; give another checkpoint or resume=auto")
+        try:
+            chosen = Checkpoint.read(path)
+        except DamagedCheckpoint as error:
+            raise FstError(f"{error}; give another checkpoint or resume=auto") from None
     if run.config_file.exists() and run.checkpoints.found():
         _require_same(run, config, inputs)
     if chosen is not None:
-        of = RunFolder(chosen.resolve().parent.parent)
+        of = RunFolder(chosen.path.resolve().parent.parent)
         if of.path != run.path.resolve() and of.config_file.exists():
             _require_same(of, config, inputs)
-        return run, chosen
+        return chosen
     newest, faults = run.checkpoints.newest_whole()
     if faults and newest is None:
         raise FstError(
             f"{'; '.join(faults.values())}: no checkpoint is left to go on from; resume=false "
-            f"starts another run beside {path}"
+            f"starts another run beside {run.path}"
         )
     for damaged, reason in faults.items():
-        say(f"checkpoint     {reason}; going on from {newest}")
+        assert newest is not None
+        say(f"checkpoint     {reason}; going on from {newest.path}")
         set_aside(damaged)
-    return run, newest
+    return newest
 
 
 def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
@@ -194,13 +192,13 @@ def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
     """'key: old -> new' for every setting that matters and differs."""
-    if any(key == name or key.startswith(f"{name}.") for name in HARMLESS):
+    if may_change(key):
         return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in {**old, **new}:
             inner = f"{key}.{name}" if key else str(name)
-            before = old.get(name, SINCE.get(inner))
-            yield from differences(before, new.get(name), inner)
+            was = old.get(name, before(inner))
+            yield from differences(was, new.get(name), inner)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for one, other in zip(old, new, strict=True):
             yield from differences(one, other, key)

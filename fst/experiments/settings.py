@@ -9,7 +9,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,59 +18,30 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fst.errors import FstError, pip_install
+from fst.experiments.config import Config, resolved
+from fst.experiments.known_settings import SETTINGS, keys_of
 from fst.experiments.overrides import prepare_overrides
-from fst.nets.style_file import MIN_SIDE
 from fst.system.paths import configs_dir
 from fst.system.signals import STOP
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """A group of the config as a plain dictionary, resolved."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+def compose(name: str, words: Sequence[str] = ()) -> Config:
+    """The settings of ``fst NAME WORDS...``, for scripts and tests; raises what Hydra raises.
 
-
-# settings that must be numbers and the least each may be; the rest is checked where it is used
-LEAST: dict[str, float] = {
-    "seed": 0,
-    "checkpoint_every": 1,
-    "checkpoints_kept": 1,
-    "rollbacks": 0,
-    "previews.every": 1,
-    "previews.photos": 0,
-    "previews.size": MIN_SIDE,
-    "style.size": 1,
-    "net.width": 1,
-    "net.residual_blocks": 0,
-    "data.size": MIN_SIDE,
-    "data.batch_size": 1,
-    "data.workers": 0,
-    "data.val_photos": 1,
-    "trainer.max_steps": 1,
-    "trainer.log_every_n_steps": 1,
-    "trainer.accumulate_grad_batches": 1,
-    "iterations": 0,
-    "photos": 1,
-    "limit": 1,
-    "history": 1,
-}
-TERMS = ("content", "style", "tv")
-NUMBERS = (
-    *(f"style.{key}.{term}" for key in ("weights", "johnson_weights") for term in TERMS),
-    *("loss.content_weight", "loss.style_weight", "loss.tv_weight"),
-    *("optimizer.learning_rate", "learning_rate", "net.output_gain"),
-    *("style.strength", "loss.mean_weight", "loss.moving_weight"),
-)
+    ``train`` is composed for ``experiment=paper`` unless the words choose another.
+    """
+    with hydra.initialize_config_dir(str(configs_dir()), version_base="1.3"):
+        return Config(resolved(hydra.compose(name, prepare_overrides(list(words)))))
 
 
 def check_settings(config: DictConfig) -> None:
     """Raise ``FstError`` for the first setting that is no number where one is needed, or is off."""
-    for key, least in LEAST.items():
+    for key in keys_of("whole"):
+        least = SETTINGS[key].least
         value = OmegaConf.select(config, key, default=least)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise FstError(f"{key}={value} must be a whole number of {least} or more")
-    for key in NUMBERS:
+    for key in keys_of("number"):
         value = OmegaConf.select(config, key, default=0)
         if not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise FstError(f"{key}={value} must be a number of 0 or more")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from fst.errors import FstError
+from fst.experiments.config import Config
 from fst.loss.loss_network import LossNetwork
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import Card, find_file, load_styles, shipped_files
@@ -119,7 +119,7 @@ def best_row(net: TransformerNet, *, loss: PerceptualLoss, photos: Tensor) -> in
 
 
 def known_weights(
-    start: Start, styles: Sequence[DictConfig], network: LossNetwork
+    start: Start, styles: Sequence[Config], network: LossNetwork
 ) -> list[dict[str, float] | None]:
     """The loss's weights for the paintings that the start was trained on in the same way.
 
@@ -132,8 +132,8 @@ def known_weights(
         card = cards.get(config.style.name)
         training = card.training if card else {}
         same = card is not None and (
-            training.get("loss") == OmegaConf.to_container(config.loss, resolve=True)
-            and training.get("style_weights") == OmegaConf.to_container(config.style.weights)
+            training.get("loss") == config.loss.plain()
+            and training.get("style_weights") == config.style.weights.plain()
             and training.get("strength") == config.style.strength
             and training.get("style_size") == config.style.size
             and card.loss_network.get("description") == network.description

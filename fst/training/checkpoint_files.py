@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,25 @@ def write_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
     write_whole(path, data + MARK + hashlib.sha256(data).digest())
 
 
+class DamagedCheckpoint(FstError):
+    """A file that is missing, cut short or changed since it was written; the sentence says so."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been read and found whole: its file, its step and what it holds."""
+
+    path: Path
+    step: int
+    state: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Read a file once; ``FstError`` as of ``read_checkpoint``."""
+        state = read_checkpoint(path)
+        return cls(path, int(state["global_step"]), state)
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What ``write_checkpoint`` was given; ``FstError`` for a file that is missing or damaged."""
     data = _verified(path)
@@ -55,7 +75,7 @@ def fault(path: Path) -> str | None:
     """Why a file is no whole checkpoint; None if it is one."""
     try:
         _verified(path)
-    except FstError as error:
+    except DamagedCheckpoint as error:
         return str(error)
     return None
 
@@ -93,14 +113,14 @@ class Checkpoints:
         steps.sort(key=lambda path: int(path.stem.removeprefix("step_")), reverse=True)
         return steps + [path for path in (self.best,) if path.exists()]
 
-    def newest_whole(self) -> tuple[Path | None, dict[Path, str]]:
+    def newest_whole(self) -> tuple[Checkpoint | None, dict[Path, str]]:
         """The newest whole checkpoint, and those newer ones that are damaged with the reason."""
         faults: dict[Path, str] = {}
         for path in self.found():
-            reason = fault(path)
-            if reason is None:
-                return path, faults
-            faults[path] = reason
+            try:
+                return Checkpoint.read(path), faults
+            except DamagedCheckpoint as error:
+                faults[path] = str(error)
         return None, faults
 
     def go_back_to(self, step: int) -> list[Path]:
@@ -150,11 +170,6 @@ class Checkpoints:
             )
 
 
-def step_of(path: Path) -> int:
-    """The step a whole checkpoint was made at."""
-    return int(read_checkpoint(path)["global_step"])
-
-
 def set_aside(path: Path, suffix: str = DAMAGED) -> None:
     """Rename a checkpoint so that nothing goes on from it; gone already is fine."""
     try:
@@ -169,14 +184,14 @@ def _verified(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise FstError(f"{path} cannot be read: {error.strerror}") from None
+        raise DamagedCheckpoint(f"{path} cannot be read: {error.strerror}") from None
     if not data:
-        raise FstError(f"{path} is empty")
+        raise DamagedCheckpoint(f"{path} is empty")
     body, trailer = data[:-TRAILER_BYTES], data[-TRAILER_BYTES:]
     if not trailer.startswith(MARK):
-        raise FstError(f"{path} is cut short or no checkpoint of fst")
+        raise DamagedCheckpoint(f"{path} is cut short or no checkpoint of fst")
     if trailer != MARK + hashlib.sha256(body).digest():
-        raise FstError(f"{path} is damaged: its checksum does not match")
+        raise DamagedCheckpoint(f"{path} is damaged: its checksum does not match")
     return body
 
 

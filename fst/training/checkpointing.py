@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from fst.errors import FstError
 from fst.system.signals import STOP, WARNINGS, requeue
-from fst.training.checkpoint_files import Checkpoints, read_checkpoint, write_checkpoint
+from fst.training.checkpoint_files import Checkpoint, Checkpoints, read_checkpoint, write_checkpoint
 from fst.training.lightning_internals import (
     agreed,
     at_step_boundary,
@@ -28,10 +29,13 @@ class WholeFiles(CheckpointIO):
     """Lightning's checkpoints through ``checkpoint_files``; the first process writes.
 
     Lightning's own files are staged in $TMPDIR and not flushed to the disk. A failure is kept in
-    ``failure``, for all processes to hear of.
+    ``failure``, for all processes to hear of. The checkpoint that is gone on from is ``known``: it
+    is not read again.
     """
 
-    failure: str | None = None
+    def __init__(self, known: Checkpoint | None = None) -> None:
+        self.known = known
+        self.failure: str | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
@@ -44,6 +48,8 @@ class WholeFiles(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
+        if self.known is not None and Path(path) == self.known.path:
+            return copy.deepcopy(self.known.state)  # the optimizer goes on in what it is given
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:

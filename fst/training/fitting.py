@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -12,7 +11,7 @@ from fst.errors import FstError
 from fst.system.console import duration, say
 from fst.system.machine import keep_freed_memory, machine
 from fst.system.signals import STOP
-from fst.training.checkpoint_files import Checkpoints, step_of
+from fst.training.checkpoint_files import Checkpoint, Checkpoints
 from fst.training.datamodule import PhotoData
 from fst.training.lightning_internals import log_after_the_last_step
 from fst.training.lightning_module import FastStyleTransfer
@@ -27,7 +26,7 @@ def fit(
     module: pl.LightningModule,
     data: PhotoData,
     checkpoints: Checkpoints,
-    checkpoint: Path | None,
+    checkpoint: Checkpoint | None,
     *,
     keep: int,
 ) -> None:
@@ -42,12 +41,13 @@ def fit(
         # for Gram matrices: TF32 has all bits of the half-precision features they are products of
         torch.set_float32_matmul_precision("high")
     if trainer.is_global_zero:
-        for later in checkpoints.go_back_to(step_of(checkpoint)) if checkpoint else []:
+        for later in checkpoints.go_back_to(checkpoint.step) if checkpoint else []:
             say(f"checkpoint     {later.name} is of a later step and is set aside")
         checkpoints.require_room(checkpoint_size(module), keep)
+    path = checkpoint.path if checkpoint else None
     try:
         with STOP.noting():
-            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SystemExit:
         if _started_by_lightning(trainer):
             raise SystemExit(0) from None  # Lightning would kill the first process for our code
@@ -55,7 +55,7 @@ def fit(
     except RuntimeError as error:
         if "loading state_dict" in str(error):
             raise FstError(
-                f"{checkpoint} is of another net than these settings make; give those it was "
+                f"{path} is of another net than these settings make; give those it was "
                 "trained with, or begin anew with resume=false"
             ) from None
         if trainer.world_size == 1 or not any(word in str(error) for word in LOST_PROCESS):

@@ -19,22 +19,20 @@ import time
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig
 from torch import Tensor
 
 from fst import FstError, Stylizer
 from fst.data.photo_files import list_photos, read_photo
-from fst.experiments.overrides import prepare_overrides
+from fst.experiments.config import Config
 from fst.experiments.parts import build_loss, build_network, build_painting
+from fst.experiments.settings import compose
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.style_file import shipped_styles
 from fst.pictures.image import Picture, save_picture, to_image, to_tensor
 from fst.pictures.sheet import contact_sheet
 from fst.system.machine import machine
-from fst.system.paths import configs_dir
 
 STYLES = ("great_wave", "starry_night", "the_scream")
 SIZE = 256  # pixels, shorter side of the pictures that are compared
@@ -86,16 +84,14 @@ def words(network: Path | None) -> list[str]:
     return ["loss_network=file", f"loss_network.file={network}"]
 
 
-def compose(style: str, paintings: Path, network: Path | None) -> DictConfig:
-    """The config that ``fst train`` would use."""
-    overrides = [*LOSS, *words(network), f"style={style}", f"style.root={paintings}"]
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(configs_dir())):
-        return hydra.compose("train", prepare_overrides(overrides))
+def settings(style: str, paintings: Path, network: Path | None) -> Config:
+    """Those that ``fst train`` would use."""
+    return compose("train", [*LOSS, *words(network), f"style={style}", f"style.root={paintings}"])
 
 
 def losses(asked: argparse.Namespace, networks: dict[str, Any], style: str) -> list[PerceptualLoss]:
     """[the teacher's, the lite] loss of a style."""
-    configs = [compose(style, asked.paintings, networks[name]) for name in ("teacher", "lite")]
+    configs = [settings(style, asked.paintings, networks[name]) for name in ("teacher", "lite")]
     painting = build_painting(configs[0])
     return [build_loss(c, painting, build_network(c), lambda: painting.image) for c in configs]
 

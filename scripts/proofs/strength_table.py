@@ -19,20 +19,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hydra
 import torch
 from torch import Tensor
 
 from fst import FstError, Stylizer
 from fst.data.photo_files import list_photos, read_photo
-from fst.experiments.overrides import prepare_overrides
 from fst.experiments.parts import build_loss, build_network, build_painting
+from fst.experiments.settings import compose
 from fst.loss.image_optimizer import optimize
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.pictures.image import Picture, save_picture, to_image, to_tensor
 from fst.pictures.sheet import contact_sheet
 from fst.system.machine import machine
-from fst.system.paths import configs_dir
 
 STYLES = "great_wave,starry_night,the_scream,udnie,poppies,mondrian_composition"
 # the same weights for each: those that the authors picked for some paintings are set aside
@@ -97,9 +95,7 @@ def words_of(asked: argparse.Namespace, kind: str, style: str) -> list[str]:
 
 def loss_of(asked: argparse.Namespace, kind: str, style: str, photo: Tensor) -> PerceptualLoss:
     """One of the losses against a painting, calibrated on a photo if it is of that kind."""
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(configs_dir())):
-        words = prepare_overrides(["content=x", *words_of(asked, kind, style)])
-        config = hydra.compose("optimize", words)
+    config = compose("optimize", ["content=x", *words_of(asked, kind, style)])
     return build_loss(config, build_painting(config), build_network(config), lambda: photo)
 
 

@@ -1,0 +1,117 @@
+"""What Hydra has composed -> an experiment: its name and folder known, its settings settled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from fst.errors import FstError
+from fst.experiments.config import Config, literal, resolved
+from fst.experiments.overrides import quote
+from fst.experiments.run_folder import RunFolder, choose_run
+from fst.experiments.settings import config_error_sentence
+
+RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The settings of a run, and where it is kept.
+
+    ``config`` has the name and the run folder in it and, where there are several paintings, the
+    ``style`` of each as ``paintings``: it is what ``config.yaml`` keeps. ``styles`` are the
+    settings as they were for each painting alone; of one painting, ``config`` itself. ``resume``
+    is what ``run_folder.go_on_from`` takes.
+    """
+
+    config: Config
+    styles: tuple[Config, ...]
+    run: RunFolder
+    resume: str
+
+
+def settle(composed: DictConfig) -> Experiment:
+    """The experiment of ``fst train``; nothing is written.
+
+    The folder is ``run_dir``; else that of a sweep's job; else ``runs/NAME``.
+    Raises ``FstError`` for ``styles`` that cannot be meant so.
+    """
+    several = _several(composed)
+    name = composed.style.name or name_of(composed.style)
+    swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    path = composed.run_dir
+    if path is None:
+        path = HydraConfig.get().runtime.output_dir if swept else f"runs/{name}"
+    resume = str(composed.resume)
+    if RUN_FOLDER_VARIABLE in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        path = os.environ[RUN_FOLDER_VARIABLE]
+        resume = "auto" if resume.lower() == "false" else resume
+    run = choose_run(Path(path).expanduser(), resume=resume)
+    os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
+    more = {"paintings": [one["style"].plain() for one in several]} if several else {}
+    config = settled(composed, run, name=name, **more)
+    return Experiment(config, tuple(several) or (config,), run, resume)
+
+
+def settled(
+    composed: DictConfig, run: RunFolder, *, name: str | None = None, **more: Any
+) -> Config:
+    """The settings with the run folder in place, and the name and ``more`` if given."""
+    composed = composed.copy()
+    composed.run_dir = literal(str(run.path))
+    if name is not None:
+        composed.style.name = literal(name)
+    return Config({**resolved(composed), **more})
+
+
+def name_of(style: Mapping[Any, Any]) -> str:
+    """What a painting is called that has no name: our own one's word, or the stem of its file."""
+    if style["image"] is None and style["painted"] is not None:
+        return str(style["painted"])
+    return Path(style["image"] or style["file"] or "").stem
+
+
+def _several(composed: DictConfig) -> Sequence[Config]:
+    """The settings for each of ``styles=``, as if it were the only one; empty without ``styles``.
+
+    An entry is the name of a style config or a picture file; what the command line says of
+    ``style.`` holds for all. Raises ``FstError`` for names that are given twice, and for a single
+    painting that is named besides.
+    """
+    if composed.get("styles") is None:
+        return []
+    words = [str(word) for word in HydraConfig.get().overrides.task]
+    keys = [word.split("=")[0].lstrip("+~") for word in words]
+    for key in ("style", "style.image", "style.painted", "style.file"):
+        if key in keys:
+            raise FstError(f"{key}= names one painting and styles= several; give one of them")
+    if len(composed.styles) < 2:
+        raise FstError("styles= wants two paintings or more; for one say style=")
+    if composed.style.name is None:
+        raise FstError("a net of several paintings needs a name of its own: style.name=NAME")
+    shared = [w for w, key in zip(words, keys, strict=True) if key not in ("styles", "style.name")]
+    styles = []
+    for entry in map(str, composed.styles):
+        picture = Path(entry).expanduser().is_file()
+        chosen = ["style=own", f"style.image={quote(entry)}"] if picture else [f"style={entry}"]
+        try:
+            one = compose(HydraConfig.get().job.config_name, [*shared, *chosen])
+        except HydraException as error:
+            raise FstError(config_error_sentence(error)) from None
+        settings = resolved(one)
+        settings["style"]["name"] = settings["style"]["name"] or name_of(settings["style"])
+        styles.append(Config(settings))
+    names = [one.style.name for one in styles]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FstError(f"styles= has {', '.join(twice)} twice; each painting needs its own name")
+    return styles
