@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from itertools import pairwise
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +22,7 @@ from fst.errors import FstError, pip_install
 from fst.experiments.config import Config, resolved
 from fst.experiments.known_settings import SETTINGS, keys_of
 from fst.experiments.overrides import prepare_overrides
+from fst.experiments.settings_help import settings_help
 from fst.system.paths import configs_dir
 from fst.system.signals import STOP
 
@@ -79,6 +81,19 @@ def config_error_sentence(error: Exception) -> str:
     return f"'{override}' is not understood: {text}" if override else text
 
 
+def help_of(name: str, arguments: Sequence[str]) -> str:
+    """The help of ``fst NAME`` for prepared ``arguments``, which it may choose groups by."""
+    flags = [part for a in arguments for part in (a.split("=", 1) if a.startswith("--") else [a])]
+    given = dict(pairwise(flags))
+    folder = given.get("--config-dir", given.get("-cd"))
+    name = given.get("--config-name", given.get("-cn", name))
+    words = [a for a in arguments if "=" in a and not a.startswith("-")]
+    try:
+        return settings_help(name, words, folder)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise FstError(config_error_sentence(error)) from None
+
+
 def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequence[str]) -> None:
     """Compose ``configs/NAME.yaml`` with a user's words and run ``task`` on it.
 
@@ -106,6 +121,9 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
         if equals and value in ("null", "") and (configs_dir() / group).is_dir():
             names = sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
             raise FstError(f"{argument} is unknown; use one of {', '.join(names)}")
+    if {"-h", "--help"} & set(arguments):
+        print(help_of(name, arguments))
+        return
     launcher = next((a for a in arguments if a.startswith("hydra/launcher=submitit")), None)
     if launcher and find_spec("submitit") is None:
         raise FstError(f"{launcher} needs packages: {pip_install('slurm')}")

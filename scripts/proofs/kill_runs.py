@@ -157,7 +157,7 @@ def stop_at(point: str, number: int, moment: Path) -> None:
 
         fst.training.checkpoint_files.write_whole = half  # type: ignore[assignment]
     elif name == "end":
-        before(fst.commands.train, "save_style", lambda *_: True)
+        before(fst.commands.train, "save_styles", lambda *_: True)
     elif name == "seconds":
         signal.signal(signal.SIGALRM, lambda *_: stop())
         signal.setitimer(signal.ITIMER_REAL, float(argument))
