@@ -19,6 +19,7 @@ from PIL import Image
 
 from fst.cli import main
 from fst.data.dataset import PhotoBatch
+from fst.errors import FstError
 from fst.experiments.run_folder import RunFolder
 from fst.nets.style_file import read_card
 from fst.training.checkpoint_files import read_checkpoint
@@ -300,3 +301,37 @@ def test_weights_are_downloaded_ahead_of_time(
     assert main(["download", "vgg16"]) == 2
     assert "could not be downloaded" in capsys.readouterr().err
     assert main(["download", "resnet"]) == 2
+
+
+def test_a_child_that_outlives_a_killed_run_does_not_hold_its_lock(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, time
+from pathlib import Path
+from fst.experiments.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1]) / "run").locked():
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    Path(sys.argv[1], "child").write_text(str(child))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.DEVNULL)
+    child = int((tmp_path / "child").read_text())
+    try:
+        with RunFolder(tmp_path / "run").locked():
+            os.kill(child, 0)  # is still there
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_job_of_several_processes_has_one_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with run.locked():
+        with pytest.raises(FstError, match="is in use by another run"), run.locked():
+            pass
+        monkeypatch.setenv("RANK", "1")
+        with run.locked():
+            pass

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -28,7 +27,7 @@ from fst.experiments.run_folder import choose_run, go_on_from
 from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settled
 from fst.loss.loss_network_file import load_loss_network, save_loss_network
-from fst.system.console import first_process, hush_libraries, say
+from fst.system.console import hush_libraries, say
 from fst.system.files import fingerprint
 from fst.training.datamodule import PhotoData
 from fst.training.fitting import fit
@@ -73,7 +72,7 @@ def distill(composed: DictConfig) -> Path:
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"run folder     {run.path}" + (" (going on with it)" if checkpoint else ""))
     trainer = build_trainer(config, run, data, checkpoint=checkpoint)
-    with run.locked() if first_process() else nullcontext():
+    with run.locked():
         if trainer.is_global_zero and not run.checkpoints.found():
             run.write_about("distill", config.plain(), inputs)
         fit(trainer, module, data, run.checkpoints, checkpoint, keep=config.checkpoints_kept)

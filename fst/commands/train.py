@@ -7,7 +7,6 @@ fst train style=starry_night style.root=paintings/ data.root=coco/ experiment=pa
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from fst.experiments.warm_start import best_row, find_start, known_weights
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import save_styles, shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
-from fst.system.console import first_process, hush_libraries, say
+from fst.system.console import hush_libraries, say
 from fst.system.files import fingerprint
 from fst.training.callbacks import read_skipped
 from fst.training.fitting import fit, say_estimate, validate
@@ -117,7 +116,7 @@ def train(composed: DictConfig) -> Path:
     say(f"run folder     {run.path}" + (f" (going on from step {done})" if checkpoint else ""))
     previews = build_previews(config, run, data, styles)
     trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
-    with run.locked() if first_process() else nullcontext():
+    with run.locked():
         if trainer.is_global_zero and not run.checkpoints.found():
             run.write_about(
                 "train", config.plain(), inputs, weights=loss.weights, warm_start=origin

@@ -65,7 +65,7 @@ class HeldPhotos(Dataset[PhotoBatch]):
         if self.device.type == "cuda":
             rooms.append((str(self.device), torch.cuda.mem_get_info(self.device)[0], 1))
         for place, free, copies in rooms:
-            if free is not None and copies * needed > SHARE_OF_ROOM * free:
+            if copies * needed > SHARE_OF_ROOM * free:
                 raise FstError(
                     f"{count} photos take about {copies * needed / 1e9:.1f} GB of the memory of "
                     f"{place}, of which {free / 1e9:.1f} GB are free; use data.held=false"

@@ -7,7 +7,6 @@ other settings.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -18,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 import fst
 from fst.errors import FstError
 from fst.experiments.known_settings import before, may_change
-from fst.system.console import say
+from fst.system.console import first_process, say
 from fst.system.files import unused, write_whole
 from fst.system.machine import machine
 from fst.training.checkpoint_files import (
@@ -52,35 +52,34 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other process out of this folder meanwhile; ``FstError`` if one is in it.
+        """Keep every other job out of this folder meanwhile; ``FstError`` if one is in it.
 
-        What a killed run left half-written is removed. Raises ``FstError`` too for a folder that
-        cannot be written.
+        The first process of a job does it for all. What a killed run left half-written is removed.
+        Raises ``FstError`` too for a folder that cannot be written.
         """
-        try:
-            import fcntl
-        except ImportError:  # Windows: no lock
+        if not first_process():
             yield
             return
+        # A loader's worker outlives a killed run for seconds and does not hold this lock: filelock
+        # closes it in a child. No file that stands for a lock: a killed run would leave it behind.
+        lock = FileLock(self.path / ".lock", timeout=0, fallback_to_soft=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / ".lock", "w")  # noqa: SIM115
+            lock.acquire()
+        except Timeout:
+            raise FstError(
+                f"{self.path} is in use by another run; wait for it or use resume=false"
+            ) from None
         except OSError as error:
             raise FstError(
-                f"{self.path} cannot be written: {error.strerror}; choose another run_dir"
+                f"{self.path} cannot be written: {error.strerror or error}; choose another run_dir"
             ) from None
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise FstError(
-                    f"{self.path} is in use by another run; wait for it or use resume=false"
-                ) from None
-            # a loader's worker outlives a killed run for seconds and must not hold its lock
-            os.register_at_fork(after_in_child=handle.close)
+        try:
             for unfinished in self.path.rglob(".*.part"):
                 unfinished.unlink(missing_ok=True)
             yield
+        finally:
+            lock.release()
 
     def about(self) -> dict[str, Any]:
         """What ``write_about`` wrote when the run began; empty if it is gone or cannot be read."""

@@ -93,10 +93,10 @@ class Stylizer:
         per_pixel = self.backend.bytes_per_pixel * net_width(self.card) / 32
         needed = per_pixel * batch * height * width
         available = available_memory()
-        if available is not None and needed > available:
+        if needed > available:
             give_back_freed_memory()  # of the pictures before
             available = available_memory()
-        if available is not None and needed > available:
+        if needed > available:
             fits = int(min(height, width) * (0.9 * available / needed) ** 0.5)
             raise FstError(
                 f"the photo of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "

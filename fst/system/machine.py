@@ -119,15 +119,8 @@ def _glibc(name: str) -> Any:
         return None
 
 
-def available_memory() -> float | None:
-    """Bytes that can be taken without swapping; None where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable"):
-                return float(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):
-        return None
+def available_memory() -> int:
+    """Bytes that can be taken without swapping."""
+    import psutil
+
+    return psutil.virtual_memory().available

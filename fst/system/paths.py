@@ -5,6 +5,7 @@ it may keep what can be made again.
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,11 +25,18 @@ def checkpoints_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """The user's folder for what can be made again: $FST_CACHE, or fst in $XDG_CACHE_HOME."""
+    """The user's folder for what can be made again: $FST_CACHE, or the system's place for it.
+
+    That is fst in $XDG_CACHE_HOME or ~/.cache, on macOS too, and in %LOCALAPPDATA% on Windows.
+    """
     if os.environ.get("FST_CACHE"):
         return Path(os.environ["FST_CACHE"]).expanduser()
-    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(caches).expanduser() / "fst"
+    from platformdirs import PlatformDirs
+    from platformdirs.unix import Unix
+
+    # on macOS, PlatformDirs names another folder than the one that is in use
+    place = PlatformDirs if sys.platform == "win32" else Unix
+    return place("fst", appauthor=False).user_cache_path
 
 
 def shipped_loss_networks() -> dict[str, Path]:
