@@ -30,7 +30,7 @@ from fst.evaluation.equivalent_iterations import (
 from fst.evaluation.report import in_words, store, summary
 from fst.experiments.config import Config, resolved
 from fst.experiments.parts import build_network
-from fst.experiments.settings import check_settings, run_hydra
+from fst.experiments.settings import check_settings, compose, run_hydra
 from fst.inference.stylizer import Stylizer
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
@@ -149,7 +149,7 @@ def painting_of(config: Config, path: Path, card: Card) -> Painting:
                 f"which painting {card.name} was trained on is not known here; give it with "
                 "style.image=FILE"
             )
-        named = yaml.safe_load(known.read_text(encoding="utf-8")) if known.exists() else {}
+        named = compose("train", [f"style={card.name}"]).style.plain() if known.exists() else {}
     return load_painting(
         image=config.style.image or named.get("image"),
         painted=named.get("painted") if config.style.image is None else None,
