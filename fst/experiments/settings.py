@@ -8,10 +8,12 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from itertools import pairwise
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
@@ -30,9 +32,12 @@ from fst.system.signals import STOP
 def compose(name: str, words: Sequence[str] = ()) -> Config:
     """The settings of ``fst NAME WORDS...``, for scripts and tests; raises what Hydra raises.
 
-    ``train`` is composed for ``experiment=paper`` unless the words choose another.
+    ``train`` is composed for ``experiment=paper`` unless the words choose another. Inside of a verb
+    that Hydra runs, a user's own config folder counts too.
     """
-    with hydra.initialize_config_dir(str(configs_dir()), version_base="1.3"):
+    running = GlobalHydra.instance().is_initialized()
+    folder = str(configs_dir())
+    with nullcontext() if running else hydra.initialize_config_dir(folder, version_base="1.3"):
         return Config(resolved(hydra.compose(name, prepare_overrides(list(words)))))
 
 
