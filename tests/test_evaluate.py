@@ -9,10 +9,10 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from fst.cli import main
-from fst.commands.evaluate import at_size, painting_of, readable
+from fst.data.photo_files import readable
 from fst.errors import FstError
 from fst.evaluation.equivalent_iterations import confidence_interval, iterations_to_reach, terms_of
-from fst.experiments.settings import compose
+from fst.evaluation.trained_with import at_size, painting_of
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import find_style, read_card
@@ -153,10 +153,10 @@ def test_what_is_missing_is_said(
 def test_the_painting_of_a_shipped_style_is_found_by_its_config() -> None:
     path = find_style("woodcut")
     card = read_card(path)
-    alone = painting_of(compose("evaluate", ["styles=woodcut", "data.root=x"]), path, card)
+    alone = painting_of(path, card, image=None, root=None)
     assert alone.source == "woodcut, painted by fst"
     assert min(alone.image.shape[2:]) == card.training["style_size"]
     with initialize_config_dir(str(configs_dir()), version_base="1.3"):  # as while a verb runs
-        config = compose("evaluate", ["styles=woodcut", "data.root=x"])
-        assert torch.equal(painting_of(config, path, card).image, alone.image)
+        again = painting_of(path, card, image=None, root=None)
+        assert torch.equal(again.image, alone.image)
         assert GlobalHydra.instance().is_initialized()

@@ -9,18 +9,14 @@ fst distill data.root=photos/ run_dir=runs/finer \\
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from fst.distillation.module import Distillation, disturb
-from fst.distillation.student import Student, Teacher, TeacherPart, level, rescale
-from fst.errors import FstError
+from fst.distillation.student import Teacher, TeacherPart, begin_student, level, read_heads
 from fst.experiments.config import Config
 from fst.experiments.parts import build_data, build_trainer
 from fst.experiments.run_folder import choose_run, go_on_from
@@ -29,7 +25,6 @@ from fst.experiments.settle import settled
 from fst.loss.loss_network_file import load_loss_network, save_loss_network
 from fst.system.console import hush_libraries, say
 from fst.system.files import fingerprint
-from fst.training.datamodule import PhotoData
 from fst.training.fitting import fit
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 4, 16
@@ -50,9 +45,14 @@ def distill(composed: DictConfig) -> Path:
     data = build_data(config)
     teacher, names = build_teacher(config)
     pl.seed_everything(config.seed, verbose=False)
-    batches = calibration_batches(data)
+    # the first training crops, on which sizes are measured
+    batches = [
+        data.crops(CALIBRATION_BATCH, CALIBRATION_BATCH * turn)
+        for turn in range(CALIBRATION_BATCHES)
+    ]
     teacher.calibrate(batches[0])
-    student = build_student(config, batches[0])
+    layers = [*config.teacher.layers, *config.teacher2.layers]
+    student = begin_student(config.widths, config.on_from, layers, batches[0])
     module = Distillation(
         student=student,
         teacher=teacher,
@@ -78,7 +78,7 @@ def distill(composed: DictConfig) -> Path:
         fit(trainer, module, data, run.checkpoints, checkpoint, keep=config.checkpoints_kept)
         if trainer.is_global_zero:
             student.eval().fold()
-            pictures = [disturbed(batch) for batch in batches]
+            pictures = [disturb(b, torch.Generator().manual_seed(0)) for b in batches]
             module.solve_maps(pictures)
             student.set_roots(module.roots())
             student.factors = level(student, teacher, pictures)
@@ -106,50 +106,7 @@ def build_teacher(config: Config) -> tuple[Teacher, str]:
             std=part.std,
             padding_mode=part.padding_mode,
         )
-        heads = _read_heads(part.get("heads"), part.layers)
+        heads = read_heads(part.get("heads"), part.layers)
         parts.append(TeacherPart(network, part.layers.plain(), heads, float(part.scale)))
         names.append(network.description)
     return Teacher(parts), " and ".join(names)
-
-
-def build_student(config: Config, images: Tensor) -> Student:
-    """A student of random weights, or one that goes on from a file, at size 1 on ``images``."""
-    if config.on_from is None:
-        return Student(widths=config.widths)
-    network = load_loss_network(name="file", file=config.on_from)
-    network.set_roots({})  # they are found anew at the end
-    student = Student(widths=config.widths, on_from=network)
-    with torch.no_grad():
-        layers = [*config.teacher.layers, *config.teacher2.layers]
-        sizes = {n: float(f.square().mean().sqrt()) for n, f in network(images, layers).items()}
-    rescale(student, {name: 1 / max(size, 1e-6) for name, size in sizes.items()})
-    student.settle(images)
-    return student
-
-
-def calibration_batches(data: PhotoData) -> list[Tensor]:
-    """The first training crops, on which sizes are measured."""
-    return [
-        data.crops(CALIBRATION_BATCH, first)
-        for first in range(0, CALIBRATION_BATCHES * CALIBRATION_BATCH, CALIBRATION_BATCH)
-    ]
-
-
-def disturbed(photos: Tensor) -> Tensor:
-    """``photos``, every second one as a half-trained net might make it."""
-    return disturb(photos, torch.Generator().manual_seed(0))
-
-
-def _read_heads(file: str | None, layers: Mapping[str, str]) -> dict[str, tuple[Tensor, Tensor]]:
-    if file is None:
-        return {}
-    try:
-        with safe_open(str(Path(file).expanduser()), "pt") as handle:
-            stored = set(handle.keys())
-            return {
-                own: (handle.get_tensor(f"{layer}.weight"), handle.get_tensor(f"{layer}.bias"))
-                for own, layer in layers.items()
-                if f"{layer}.weight" in stored
-            }
-    except (OSError, SafetensorError) as error:
-        raise FstError(f"teacher2.heads={file} cannot be read ({error})") from None

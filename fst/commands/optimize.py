@@ -8,25 +8,24 @@ fst optimize content=photo.jpg style.image=painting.jpg recipe=gatys
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from fst.errors import FstError
-from fst.evaluation.optimization import Log
+from fst.evaluation.optimization import Log, optimized, repainted, start_picture
 from fst.experiments.config import Config
 from fst.experiments.parts import build_loss, build_network, build_painting
 from fst.experiments.run_folder import choose_run
 from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import name_of, settled
-from fst.loss.image_optimizer import optimize
 from fst.loss.loss_network import LossNetwork
-from fst.loss.perceptual_loss import Losses
+from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_file import MIN_SIDE
-from fst.pictures.image import Picture, read_picture, save_picture, to_image, to_tensor
+from fst.pictures.image import Picture, read_picture, save_picture, to_tensor
 from fst.pictures.painting import MIN_PAINTING
 from fst.system.console import say
 from fst.system.files import fingerprint
@@ -66,10 +65,22 @@ def run_optimize(composed: DictConfig) -> Path:
         run.write_about("optimize", config.plain(), inputs)
         log = Log(run, every=config.previews.every)
         target = run.path / f"{Path(config.content).stem}_{name}.png"
-        picture = start_picture(config, content, sizes[0])
+        picture = start_picture(config.start, content, sizes[0], config.seed)
         try:
             for size in sizes:
-                picture = at_size(config, network, content, size, sizes[-1], picture, log)
+                photo, loss = at_size(config, network, content, size, sizes[-1])
+                picture = optimized(
+                    loss,
+                    photo,
+                    picture,
+                    log,
+                    size=size,
+                    iterations=config.iterations,
+                    method=config.method,
+                    history=config.history,
+                    learning_rate=config.learning_rate,
+                    clip_gradient=config.clip_gradient,
+                )
                 save_picture(target, repainted(content, picture), quality=95)
         except KeyboardInterrupt:
             if log.best is not None:
@@ -94,78 +105,17 @@ def check_sizes(size: Any) -> list[int]:
     return sizes
 
 
-def start_picture(config: Config, content: Picture, size: int) -> Tensor:
-    """What is optimized first, (1, 3, H, W) with the size of the photo."""
-    photo = to_tensor(content.resized(size).rgb)
-    if config.start == "content":
-        return photo
-    if config.start == "noise":
-        return torch.rand(photo.shape, generator=torch.Generator().manual_seed(config.seed))
-    path = Path(config.start).expanduser()
-    if not path.exists():
-        raise FstError(f"start={config.start} is neither content nor noise nor a picture's path")
-    return resized(to_tensor(read_picture(path).rgb), photo)
-
-
-def repainted(content: Picture, picture: Tensor) -> Picture:
-    """The picture (1, 3, H, W) with the photo's transparency and color profile."""
-    rgb = to_image(picture)
-    alpha = content.alpha.resize(rgb.size) if content.alpha else None
-    return Picture(rgb=rgb, alpha=alpha, icc_profile=content.icc_profile)
-
-
-def resized(picture: Tensor, like: Tensor) -> Tensor:
-    """picture (1, 3, h, w) at the height and width of ``like``."""
-    if picture.shape[-2:] == like.shape[-2:]:
-        return picture
-    return torch.nn.functional.interpolate(
-        picture, size=like.shape[-2:], mode="bilinear", align_corners=False, antialias=True
-    ).clamp(0, 1)
-
-
 def at_size(
-    config: Config,
-    network: LossNetwork,
-    content: Picture,
-    size: int,
-    last: int,
-    picture: Tensor,
-    log: Log,
-) -> Tensor:
-    """Optimize at one size; the painting shrinks in proportion, so that strokes keep theirs."""
-    photo = to_tensor(content.resized(size).rgb)
+    config: Config, network: LossNetwork, content: Picture, size: int, last: int
+) -> tuple[Tensor, PerceptualLoss]:
+    """The photo (1, 3, H, W), its shorter side ``size``, and the loss for it.
+
+    The painting shrinks in proportion to the ``last`` size, so that strokes keep theirs.
+    """
     style_size = max(round(config.style.size * size / last), MIN_PAINTING)
     smaller = config.but("style.size", min(style_size, config.style.size))
     device = network.mean.device
     painting = build_painting(smaller)
-    painting = type(painting)(painting.name, painting.source, painting.image.to(device))
-    photo = photo.to(device)
-    loss = build_loss(smaller, painting, network, lambda: photo)
-    target = loss.content_target(photo)
-    terms: dict[float, Losses] = {}
-
-    def objective(image: Tensor) -> Tensor:
-        losses = loss.compare(image, target)
-        terms[float(losses.total.detach())] = losses
-        return losses.total
-
-    reached = resized(picture, photo)
-    log.start(size, loss)
-    for iterate in optimize(
-        objective,
-        reached.to(device),
-        method=config.method,
-        history=config.history,
-        learning_rate=config.learning_rate,
-        clip_gradient=config.clip_gradient,
-    ):
-        losses = terms.get(iterate.value)
-        if losses is None:  # an earlier picture, gone back to
-            with torch.no_grad():
-                losses = loss.compare(iterate.image, target)
-        log.add(iterate, losses, last=iterate.number >= config.iterations)
-        terms.clear()
-        if iterate.number >= config.iterations:
-            break
-    assert log.best is not None
-    return log.best.image.cpu()
+    painting = replace(painting, image=painting.image.to(device))
+    photo = to_tensor(content.resized(size).rgb).to(device)
+    return photo, build_loss(smaller, painting, network, lambda: photo)

@@ -15,6 +15,7 @@ from fst.data.prepared_folder import cached_photos
 from fst.data.prepared_photo import SUFFIX, SmallPhoto, photo_name, read_small_photo
 from fst.errors import FstError
 from fst.pictures.image import Picture, find_pictures, read_picture
+from fst.system.console import say
 
 COCO_FOLDERS = (("train2017", "val2017"), ("train2014", "val2014"))
 USABLE_CHECK_S = 4.0  # seconds to look for one photo that decodes before giving up
@@ -118,6 +119,21 @@ def require_usable(photos: Sequence[Path], *, key: str = "data.root") -> None:
         f"none of the {tried} photos tried of {len(photos)} can be read (the first: {reason}); "
         f"give another {key}"
     )
+
+
+def readable(photos: Sequence[Path]) -> list[Path]:
+    """Those that can be read; the others are named on the terminal. ``FstError`` if none can."""
+    good = []
+    for photo in photos:
+        try:
+            read_photo(photo)
+        except FstError as error:
+            say(f"left out       {error}")
+        else:
+            good.append(photo)
+    if not good:
+        raise FstError(f"none of the {len(photos)} photos can be read; give another data.root")
+    return good
 
 
 def split_held_out(photos: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fst.errors import FstError
 from fst.loss.loss_network import LossNetwork
+from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import gram_matrix
 
 Features = dict[str, Tensor]
@@ -159,6 +162,45 @@ def rescale(student: Student, scales: Mapping[str, float]) -> None:
         getattr(student, f"{name}_weight").mul_(scale * undo)
         getattr(student, f"{name}_bias").mul_(scale)
         undo = 1 / scale
+
+
+def begin_student(
+    widths: Sequence[Sequence[int]], on_from: str | None, layers: Sequence[str], images: Tensor
+) -> Student:
+    """A student of random weights, or one that goes on from a file of a loss network.
+
+    Its ``layers`` are then brought to a root mean square of 1 on ``images`` (B, 3, H, W).
+    """
+    if on_from is None:
+        return Student(widths=widths)
+    network = load_loss_network(name="file", file=on_from)
+    network.set_roots({})  # they are found anew at the end
+    student = Student(widths=widths, on_from=network)
+    with torch.no_grad():
+        sizes = {n: float(f.square().mean().sqrt()) for n, f in network(images, layers).items()}
+    rescale(student, {name: 1 / max(size, 1e-6) for name, size in sizes.items()})
+    student.settle(images)
+    return student
+
+
+def read_heads(file: str | None, layers: Mapping[str, str]) -> dict[str, tuple[Tensor, Tensor]]:
+    """The 1x1 convolutions of a safetensors file by student's layer, for ``TeacherPart``.
+
+    ``layers`` are the teacher's by the student's names; those that the file lacks are left out.
+    Raises ``FstError`` for a file that cannot be read; without one there are none.
+    """
+    if file is None:
+        return {}
+    try:
+        with safe_open(str(Path(file).expanduser()), "pt") as handle:
+            stored = set(handle.keys())
+            return {
+                own: (handle.get_tensor(f"{layer}.weight"), handle.get_tensor(f"{layer}.bias"))
+                for own, layer in layers.items()
+                if f"{layer}.weight" in stored
+            }
+    except (OSError, SafetensorError) as error:
+        raise FstError(f"teacher2.heads={file} cannot be read ({error})") from None
 
 
 @torch.no_grad()

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fst.data.photo_files import read_photo
+from fst.evaluation.trained_with import at_size
+from fst.inference.stylizer import Stylizer
 from fst.loss.image_optimizer import optimize
 from fst.loss.perceptual_loss import PerceptualLoss
-from fst.pictures.artifacts import Artifacts
+from fst.pictures.artifacts import Artifacts, find_artifacts, flat_photos
+from fst.pictures.image import to_image, to_tensor
 
 STARTS = ("noise", "content")
 
@@ -75,6 +80,66 @@ def iterations_to_reach(
     seconds = time.monotonic() - began
     crossed = values[-1] <= value
     return Curve(len(values) - 1 if crossed else limit, crossed, seconds, values)
+
+
+def one_photo(
+    style: Path,
+    photo: Path,
+    loss: PerceptualLoss,
+    painting: Tensor,
+    *,
+    size: int,
+    trained_at: int,
+    starts: Sequence[str],
+    seed: int,
+    limit: int,
+) -> PhotoResult:
+    """The net's picture of one photo, its terms and artifacts, and the optimizations it beats.
+
+    The photo's shorter side is ``size`` pixels. ``loss`` is that of training, on crops of
+    ``trained_at`` pixels a side, painting (1, 3, H, W), RGB in [0, 1]. Each of ``starts`` is
+    optimized for at most ``limit`` iterations; noise is drawn from ``seed``.
+    """
+    device = loss.network.mean.device
+    source = read_photo(photo).resized(size)
+    stylizer = Stylizer(style, device=str(device))
+    stylizer.picture(source)  # the first pass of a size is slower
+    began = time.monotonic()
+    picture = to_tensor(stylizer.picture(source).rgb).to(device)
+    seconds = time.monotonic() - began
+    content = to_tensor(source.rgb).to(device)
+    loss = at_size(loss, trained_at, content)
+    terms = terms_of(loss, picture, content)
+    curves: dict[str, Curve] = {}
+    for start in starts:
+        image = content
+        if start == "noise":
+            generator = torch.Generator().manual_seed(seed)
+            image = torch.rand(content.shape, generator=generator).to(device)
+        curves[start] = iterations_to_reach(loss, content, image, terms.total, limit)
+    found = find_artifacts(picture[0].cpu(), content[0].cpu(), painting[0].cpu())
+    return PhotoResult(
+        name=photo.name,
+        photo=content.cpu(),
+        picture=picture.cpu(),
+        terms=terms,
+        before=terms_of(loss, content, content).total,
+        net_s=seconds,
+        curves=curves,
+        artifacts=found,
+    )
+
+
+def on_flat_photos(
+    style: Path, painting: Tensor, size: int, device: str
+) -> dict[str, dict[str, float]]:
+    """The artifacts of a constant color and of a flat sky, by name; painting (1, 3, H, W)."""
+    stylizer = Stylizer(style, device=device)
+    found = {}
+    for name, photo in flat_photos(size).items():
+        picture = to_tensor(stylizer(to_image(photo[None])))[0]
+        found[name] = find_artifacts(picture, photo, painting[0].cpu())._asdict()
+    return found
 
 
 def confidence_interval(values: Sequence[float], *, level: float = 0.95) -> tuple[float, float]:

@@ -1,16 +1,20 @@
-"""What an optimization of a picture leaves behind: its objective by iteration, and previews."""
+"""The optimization of one picture: where it starts, its iterations, and what it leaves behind."""
 
 from __future__ import annotations
 
 import csv
 import time
+from pathlib import Path
 
+import torch
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from fst.errors import FstError
 from fst.experiments.run_folder import RunFolder
-from fst.loss.image_optimizer import Iterate
+from fst.loss.image_optimizer import Iterate, optimize
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
-from fst.pictures.image import Picture, save_picture, to_image
+from fst.pictures.image import Picture, read_picture, save_picture, to_image, to_tensor
 from fst.system.console import say
 
 COLUMNS = (
@@ -70,3 +74,84 @@ class Log:
         """Everything is on disk afterwards."""
         self.file.close()
         self.writer.close()
+
+
+def start_picture(start: str, content: Picture, size: int, seed: int) -> Tensor:
+    """What is optimized first, (1, 3, H, W) with the size of the photo, its shorter side ``size``.
+
+    ``start`` is ``content``, ``noise``, drawn from ``seed``, or a picture's path; ``FstError`` for
+    any other.
+    """
+    photo = to_tensor(content.resized(size).rgb)
+    if start == "content":
+        return photo
+    if start == "noise":
+        return torch.rand(photo.shape, generator=torch.Generator().manual_seed(seed))
+    path = Path(start).expanduser()
+    if not path.exists():
+        raise FstError(f"start={start} is neither content nor noise nor a picture's path")
+    return resized(to_tensor(read_picture(path).rgb), photo)
+
+
+def optimized(
+    loss: PerceptualLoss,
+    photo: Tensor,
+    picture: Tensor,
+    log: Log,
+    *,
+    size: int,
+    iterations: int,
+    method: str,
+    history: int,
+    learning_rate: float,
+    clip_gradient: float | None,
+) -> Tensor:
+    """The best picture found for a photo (1, 3, H, W), beginning with ``picture``, resized to it.
+
+    ``picture`` is on the CPU, and so is the result. ``size`` is what the log calls this one, the
+    others are those of ``fst.loss.image_optimizer.optimize``.
+    """
+    target = loss.content_target(photo)
+    terms: dict[float, Losses] = {}
+
+    def objective(image: Tensor) -> Tensor:
+        losses = loss.compare(image, target)
+        terms[float(losses.total.detach())] = losses
+        return losses.total
+
+    reached = resized(picture, photo)
+    log.start(size, loss)
+    for iterate in optimize(
+        objective,
+        reached.to(photo.device),
+        method=method,
+        history=history,
+        learning_rate=learning_rate,
+        clip_gradient=clip_gradient,
+    ):
+        losses = terms.get(iterate.value)
+        if losses is None:  # an earlier picture, gone back to
+            with torch.no_grad():
+                losses = loss.compare(iterate.image, target)
+        log.add(iterate, losses, last=iterate.number >= iterations)
+        terms.clear()
+        if iterate.number >= iterations:
+            break
+    assert log.best is not None
+    return log.best.image.cpu()
+
+
+def repainted(content: Picture, picture: Tensor) -> Picture:
+    """The picture (1, 3, H, W) with the photo's transparency and color profile."""
+    rgb = to_image(picture)
+    alpha = content.alpha.resize(rgb.size) if content.alpha else None
+    return Picture(rgb=rgb, alpha=alpha, icc_profile=content.icc_profile)
+
+
+def resized(picture: Tensor, like: Tensor) -> Tensor:
+    """picture (1, 3, h, w) at the height and width of ``like``."""
+    if picture.shape[-2:] == like.shape[-2:]:
+        return picture
+    return torch.nn.functional.interpolate(
+        picture, size=like.shape[-2:], mode="bilinear", align_corners=False, antialias=True
+    ).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""What an evaluation found: a row of figures, in words, as CSV, as a plot and as a sheet."""
+"""What an evaluation found: a row of figures, in words, in files and in the style's card."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import matplotlib
 from matplotlib import pyplot as plt
 
 from fst.evaluation.equivalent_iterations import STARTS, PhotoResult, Terms, confidence_interval
+from fst.nets.style_file import read_card, rewrite_card
 from fst.pictures.artifacts import Artifacts
 from fst.pictures.image import Picture, save_picture, to_image
 from fst.pictures.sheet import contact_sheet
+from fst.system.console import say
 
 matplotlib.use("Agg")
 
@@ -109,3 +111,21 @@ def curves_plot(made: Sequence[PhotoResult], path: Path) -> None:
     axes.legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def update_card(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the figures into a style file, whose tensors stay as they are."""
+    card = read_card(path)
+    keys = ("size", "photos", "loss_network", "limit", "total", "photo_itself")
+    card.evaluation = [
+        {key: row[key] for key in row if key in keys or key.startswith(("iterations", "interval"))}
+        | {"artifacts": _rounded(row["artifacts"])}
+        | {"artifacts_flat": {name: _rounded(of) for name, of in row["artifacts_flat"].items()}}
+        for row in rows
+    ]
+    rewrite_card(path, card)
+    say(f"card           {path} now says so")
+
+
+def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    return {key: round(value, 4) for key, value in scores.items()}
