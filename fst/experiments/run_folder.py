@@ -41,13 +41,33 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    config_file = property(lambda self: self.path / "config.yaml")
-    about_file = property(lambda self: self.path / "run.json")
-    checkpoints = property(lambda self: Checkpoints(self.path / "checkpoints"))
-    previews = property(lambda self: self.path / "previews")
-    skipped_photos = property(lambda self: self.path / "skipped_photos.tsv")
+    @property
+    def config_file(self) -> Path:
+        """The resolved settings."""
+        return self.path / "config.yaml"
+
+    @property
+    def about_file(self) -> Path:
+        """What ``write_about`` writes."""
+        return self.path / "run.json"
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints."""
+        return Checkpoints(self.path / "checkpoints")
+
+    @property
+    def previews(self) -> Path:
+        """The folder of the preview pictures."""
+        return self.path / "previews"
+
+    @property
+    def skipped_photos(self) -> Path:
+        """The list of photos that could not be read."""
+        return self.path / "skipped_photos.tsv"
 
     def style_file(self, name: str) -> Path:
+        """The file of the trained style of that name."""
         return self.path / f"{name}.safetensors"
 
     @contextmanager

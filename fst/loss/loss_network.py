@@ -17,6 +17,11 @@ from fst.errors import FstError
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate"}
 
 
+def block_of(name: str) -> int:
+    """The block of convolutions that a layer is in, counted from 1: of ``relu2_1``, 2."""
+    return int(name.removeprefix("relu").partition("_")[0])
+
+
 class LossNetwork(nn.Module):
     """A VGG-shaped network: 3x3 convolutions with ReLU, in blocks parted by 2x2 max-pooling.
 
@@ -74,7 +79,7 @@ class LossNetwork(nn.Module):
     def convolutions(self) -> list[tuple[int, Tensor, Tensor]]:
         """(block, weight, bias) in order: what a network is built from."""
         weights = [(self._weight(name), self._bias(name)) for name in self.layers]
-        return [(int(n[4]), *wb) for n, wb in zip(self.layers, weights, strict=True)]
+        return [(block_of(n), *wb) for n, wb in zip(self.layers, weights, strict=True)]
 
     def set_roots(self, roots: Mapping[str, Tensor]) -> None:
         """From now on, features of these layers come multiplied by their roots' transposes."""
@@ -143,7 +148,7 @@ class LossNetwork(nn.Module):
 
     def min_side(self, names: Iterable[str]) -> int:
         """Shorter side in pixels below which the deepest of ``names`` would have no pixel left."""
-        depth = max((int(name[4]) for name in names), default=1)
+        depth = max(map(block_of, names), default=1)
         smallest = 1 if self.padding_mode == "zeros" else 2  # reflection needs two rows
         return smallest * 2 ** (depth - 1)
 

@@ -79,11 +79,12 @@ def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tenso
 def vgg_state(network: LossNetwork) -> dict[str, Tensor]:
     """The network's tensors under torchvision's keys: what ``parse_vgg`` reads."""
     state: dict[str, Tensor] = {}
-    number = -2
-    for name, new_block in zip(network.layers, network._new_block, strict=True):
-        number += 3 if new_block else 2
-        state[f"features.{number}.weight"] = getattr(network, f"{name}_weight").detach().cpu()
-        state[f"features.{number}.bias"] = getattr(network, f"{name}_bias").detach().cpu()
+    last_block, number = 1, -2
+    for block, weight, bias in network.convolutions():
+        number += 2 if block == last_block else 3
+        last_block = block
+        state[f"features.{number}.weight"] = weight.detach().cpu()
+        state[f"features.{number}.bias"] = bias.detach().cpu()
     return state
 
 

@@ -101,7 +101,10 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    best = property(lambda self: self.folder / "best.ckpt")
+    @property
+    def best(self) -> Path:
+        """Where the checkpoint of the lowest validation loss belongs."""
+        return self.folder / "best.ckpt"
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step belongs."""
