@@ -14,7 +14,7 @@ from fst.errors import FstError
 from fst.evaluation.equivalent_iterations import confidence_interval, iterations_to_reach, terms_of
 from fst.evaluation.trained_with import at_size, painting_of
 from fst.loss.loss_network_file import load_loss_network
-from fst.loss.perceptual_loss import PerceptualLoss
+from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.nets.style_file import find_style, read_card
 from fst.system.paths import configs_dir
 
@@ -67,7 +67,7 @@ def test_the_terms_are_those_of_the_loss(tiny_vgg: Path) -> None:
 
 
 def test_total_variation_keeps_its_share_at_any_size(tiny_vgg: Path) -> None:
-    loss = make_loss(tiny_vgg).reweighted(content=1, style=3, tv=1e-3)
+    loss = make_loss(tiny_vgg).reweighted(Weights(content=1, style=3, tv=1e-3))
     torch.manual_seed(0)
     small = torch.rand(1, 3, 32, 32)
     large = small.repeat(1, 1, 3, 2)  # more of the same

@@ -13,7 +13,7 @@ from fst.experiments.warm_start import Start, best_row
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.moving import MARGIN, moves_of, moving_term
 from fst.loss.paintings_loss import PaintingsLoss, painting_of
-from fst.loss.perceptual_loss import PerceptualLoss
+from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.nets.style_file import (
     Card,
     find_style,
@@ -283,5 +283,5 @@ def test_the_nearest_row_is_that_of_the_painting_itself(tiny_vgg: Path) -> None:
     net, photos = net_of_three(), torch.rand(2, 3, 48, 48)
     wanted = net(photos, torch.tensor([2, 2]))  # as if the painting looked like what row 2 makes
     loss = loss_against(wanted[:1], tiny_vgg, 1000.0)
-    loss.set_weights({"content": 0.0, "style": 1.0, "tv": 0.0})
+    loss.weights = Weights(content=0.0, style=1.0, tv=0.0)
     assert best_row(net, loss=loss, photos=photos[:1]) == 2

@@ -57,7 +57,7 @@ def test_the_balance_asked_for_is_reached_whatever_the_painting(
         made = solved(lite, photo, painted, 0.5)
         reached = balance(made.content_lost, made.style_left)
         assert math.log(reached / balance_at(0.5)) == pytest.approx(0, abs=0.1)
-        weights.append(made.style_weight)
+        weights.append(made.weights.style)
     assert max(weights) / min(weights) > 1.1  # one fixed weight would not have done
 
 
@@ -66,7 +66,7 @@ def test_more_strength_is_more_style_and_less_content(lite: LossNetwork, photo: 
     lost, left = [m.content_lost for m in made], [m.style_left for m in made]
     assert lost == sorted(lost)
     assert left == sorted(left, reverse=True)
-    assert [m.style_weight for m in made] == sorted(m.style_weight for m in made)
+    assert [m.weights.style for m in made] == sorted(m.weights.style for m in made)
 
 
 def test_the_same_call_solves_to_the_same_weights(lite: LossNetwork, photo: Tensor) -> None:

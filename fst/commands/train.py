@@ -29,7 +29,7 @@ from fst.experiments.run_folder import RunFolder, go_on_from
 from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settle
 from fst.experiments.warm_start import best_row, find_start, known_weights
-from fst.loss.perceptual_loss import PerceptualLoss
+from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.nets.style_file import save_styles, shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
 from fst.system.console import hush_libraries, say
@@ -110,17 +110,17 @@ def train(composed: DictConfig) -> Path:
     )
     if isinstance(loss, PerceptualLoss) and config.loss.calibrated:
         say(
-            f"strength       {config.style.strength}: style {loss.style_weight:.3g}, total "
-            f"variation {loss.tv_weight:.3g} beside content {loss.content_weight:.3g}"
+            f"strength       {config.style.strength}: style {loss.weights.style:.3g}, total "
+            f"variation {loss.weights.tv:.3g} beside content {loss.weights.content:.3g}"
         )
     say(f"run folder     {run.path}" + (f" (going on from step {done})" if checkpoint else ""))
     previews = build_previews(config, run, data, styles)
     trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
     with run.locked():
         if trainer.is_global_zero and not run.checkpoints.found():
-            run.write_about(
-                "train", config.plain(), inputs, weights=loss.weights, warm_start=origin
-            )
+            found = loss.weights  # of one painting, or of each
+            kept = found._asdict() if isinstance(found, Weights) else [w._asdict() for w in found]
+            run.write_about("train", config.plain(), inputs, weights=kept, warm_start=origin)
             say_estimate(trainer, module, data)
         fit(trainer, module, data, run.checkpoints, checkpoint, keep=config.checkpoints_kept)
         if done >= config.trainer.max_steps:

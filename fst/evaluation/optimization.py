@@ -41,8 +41,8 @@ class Log:
         """A new size begins; its objective is another one."""
         self.size, self.best = size, None
         say(
-            f"size {size}       weights: content {loss.content_weight:.3g}, style "
-            f"{loss.style_weight:.3g}, total variation {loss.tv_weight:.3g}"
+            f"size {size}       weights: content {loss.weights.content:.3g}, style "
+            f"{loss.weights.style:.3g}, total variation {loss.weights.tv:.3g}"
         )
 
     def add(self, iterate: Iterate, losses: Losses, *, last: bool) -> None:

@@ -12,7 +12,7 @@ from fst.errors import FstError
 from fst.experiments.settings import compose
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
-from fst.loss.perceptual_loss import PerceptualLoss
+from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.nets.style_file import Card
 from fst.pictures.painting import Painting, load_painting
 from fst.system.paths import configs_dir, shipped_loss_networks
@@ -81,12 +81,10 @@ def loss_of(card: Card, network: LossNetwork, painting: Painting) -> PerceptualL
         weights = card.training.get("weights")
         if weights is None:
             times = card.training["style_weights"]
-            weights = {
-                key: options[f"{key}_weight"] * times[key] for key in ("content", "style", "tv")
-            }
+            weights = {key: options[f"{key}_weight"] * times[key] for key in Weights._fields}
     except (KeyError, TypeError):
         raise FstError(f"the card of {card.name} does not say which loss it had") from None
-    return loss.reweighted(**weights)
+    return loss.reweighted(Weights(**weights))
 
 
 def at_size(loss: PerceptualLoss, trained_at: int, photo: Tensor) -> PerceptualLoss:
@@ -95,6 +93,5 @@ def at_size(loss: PerceptualLoss, trained_at: int, photo: Tensor) -> PerceptualL
     Content and style are means over pixels, total variation is a sum: its weight goes down as the
     picture grows, so that the balance stays that of crops of ``trained_at`` pixels a side.
     """
-    weights = loss.weights
-    weights["tv"] *= trained_at**2 / (photo.shape[-2] * photo.shape[-1])
-    return loss.reweighted(**weights)
+    share = trained_at**2 / (photo.shape[-2] * photo.shape[-1])
+    return loss.reweighted(loss.weights._replace(tv=loss.weights.tv * share))

@@ -21,7 +21,7 @@ from fst.experiments.run_folder import RunFolder
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.paintings_loss import PaintingsLoss
-from fst.loss.perceptual_loss import PerceptualLoss
+from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.loss.strength import PROBES, calibrate
 from fst.pictures.image import resize_shorter, to_image, to_tensor
 from fst.pictures.painting import Painting, load_painting
@@ -32,8 +32,6 @@ from fst.training.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
 from fst.training.datamodule import PhotoData
 from fst.training.divergence import StopOnDivergence
 from fst.training.lightning_internals import end_curves_at
-
-TERMS = ("content", "style", "tv")
 
 
 def build_data(config: Config) -> PhotoData:
@@ -93,7 +91,7 @@ def build_loss(
     calibrated, weights = options.pop("calibrated"), config.style.weights
     loss = PerceptualLoss(network=network, style_image=painting.image, **options)
     if known is not None:
-        return loss.reweighted(**known)
+        return loss.reweighted(Weights(**known))
     strength = config.style.strength
     if calibrated:
         for key in ("content_weight", "style_weight"):
@@ -102,19 +100,18 @@ def build_loss(
                     f"loss.{key}={options[key]} has no effect in loss=calibrated, which solves for "
                     "it; say style.strength=0.7, or loss=relative for weights of your own"
                 )
-        solved = calibrate(loss, photos(), strength=strength, tv=loss.tv_weight)
-        base = (solved.content_weight, solved.style_weight, solved.tv_weight)
+        solved = calibrate(loss, photos(), strength=strength, tv=loss.weights.tv)
+        base = solved.weights
     elif strength != 0.5:
         raise FstError(
             f"style.strength={strength} needs loss=calibrated; other losses take a weight: "
             "style.weights.style=2"
         )
     else:
-        base = (loss.content_weight, loss.style_weight, loss.tv_weight)
+        base = loss.weights
     authors = config.style.johnson_weights
-    factors = [weights[key] * (1 if loss.relative else authors[key]) for key in TERMS]
-    content, style, tv = (value * factor for value, factor in zip(base, factors, strict=True))
-    return loss.reweighted(content=content, style=style, tv=tv)
+    factors = [weights[key] * (1 if loss.relative else authors[key]) for key in Weights._fields]
+    return loss.reweighted(Weights(*(v * f for v, f in zip(base, factors, strict=True))))
 
 
 def calibration_photos(data: PhotoData) -> Tensor:

@@ -75,7 +75,7 @@ def build_card(
             "loss": config.loss.plain(),
             "style_weights": config.style.weights.plain(),
             "strength": config.style.strength if config.loss.calibrated else None,
-            "weights": loss.weights,
+            "weights": loss.weights._asdict(),
             "optimizer": config.optimizer.plain(),
             "precision": config.trainer.precision,
             "seed": config.seed,

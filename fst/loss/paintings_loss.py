@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fst.loss.moving import Move, moving_term
-from fst.loss.perceptual_loss import Losses, PerceptualLoss
+from fst.loss.perceptual_loss import Losses, PerceptualLoss, Weights
 
 
 def painting_of(sample: int, *, seed: int, count: int) -> int:
@@ -42,14 +42,14 @@ class PaintingsLoss(nn.Module):
         return loss
 
     @property
-    def weights(self) -> list[dict[str, float]]:
+    def weights(self) -> list[Weights]:
         """The weights of each painting's three terms."""
         return [self.of(row).weights for row in range(len(self.losses))]
 
-    def set_weights(self, weights: Sequence[Mapping[str, float]]) -> None:
-        """Take other weights, one mapping a painting."""
+    @weights.setter
+    def weights(self, weights: Sequence[Weights]) -> None:
         for row, of_one in enumerate(weights):
-            self.of(row).set_weights(of_one)
+            self.of(row).weights = of_one
 
     def forward(self, stylized: Tensor, content: Tensor, paintings: Sequence[int]) -> Losses:
         """stylized, content (B, 3, H, W), RGB in [0, 1], their B paintings -> the mean terms."""

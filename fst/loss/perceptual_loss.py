@@ -60,6 +60,14 @@ def total_variation(image: Tensor) -> Tensor:
     return (vertical + horizontal) / image.shape[0]
 
 
+class Weights(NamedTuple):
+    """The weights of the three terms; run.json and cards keep the mapping ``_asdict()``."""
+
+    content: float
+    style: float
+    tv: float
+
+
 class Losses(NamedTuple):
     """The weighted terms of one evaluation; their sum is what is minimized."""
 
@@ -132,9 +140,7 @@ class PerceptualLoss(nn.Module):
         self.network = network
         self.content_layers = {k: float(v) for k, v in content_layers.items() if v}
         self.style_layers = {k: float(v) for k, v in style_layers.items() if v}
-        self.content_weight = float(content_weight)
-        self.style_weight = float(style_weight)
-        self.tv_weight = float(tv_weight)
+        self.weights = Weights(float(content_weight), float(style_weight), float(tv_weight))
         self.relative = relative
         network.require([*self.content_layers, *self.style_layers])
         needed = network.min_side(self.style_layers)
@@ -167,20 +173,10 @@ class PerceptualLoss(nn.Module):
         """content (B, 3, H, W), RGB in [0, 1] -> its features, as ``compare`` needs them."""
         return self.network(content, self.content_layers)
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """The weights of the three terms, as ``reweighted`` takes them."""
-        return {"content": self.content_weight, "style": self.style_weight, "tv": self.tv_weight}
-
-    def set_weights(self, weights: Mapping[str, float]) -> None:
-        """Take other weights of the three terms."""
-        self.content_weight, self.style_weight = weights["content"], weights["style"]
-        self.tv_weight = weights["tv"]
-
-    def reweighted(self, *, content: float, style: float, tv: float) -> PerceptualLoss:
-        """The same loss with other weights of its three terms."""
-        other = copy.copy(self)  # buffers and network are shared
-        other.set_weights({"content": content, "style": style, "tv": tv})
+    def reweighted(self, weights: Weights) -> PerceptualLoss:
+        """The same loss with other weights of its three terms; it shares network and painting."""
+        other = copy.copy(self)  # a module's copy has its own attributes and the same buffers
+        other.weights = weights
         return other
 
     def compare(self, stylized: Tensor, target: Mapping[str, Tensor]) -> Losses:
@@ -202,12 +198,12 @@ class PerceptualLoss(nn.Module):
         by_layer: dict[str, Tensor] = {}
         for name, weight in self.style_layers.items():
             term = self._style_term(name, features[name])
-            by_layer[name] = self.style_weight * weight * term
+            by_layer[name] = self.weights.style * weight * term
         return Losses(
-            content=self.content_weight * content_loss,
+            content=self.weights.content * content_loss,
             style=sum(by_layer.values(), start=zero),
-            total_variation=self.tv_weight * total_variation(255 * stylized)
-            if self.tv_weight
+            total_variation=self.weights.tv * total_variation(255 * stylized)
+            if self.weights.tv
             else zero,
             style_by_layer=by_layer,
         )

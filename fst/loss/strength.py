@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fst.errors import FstError
 from fst.loss.image_optimizer import optimize
-from fst.loss.perceptual_loss import PerceptualLoss
+from fst.loss.perceptual_loss import PerceptualLoss, Weights
 
 # The power of the content lost in the balance. A painting of hard edges costs more content for the
 # same style, whatever the weights: at 0 every painting would leave the same style and it would pay
@@ -37,9 +37,7 @@ class Calibration(NamedTuple):
     both means over the probes after a short optimization.
     """
 
-    content_weight: float
-    style_weight: float
-    tv_weight: float
+    weights: Weights
     content_lost: float
     style_left: float
 
@@ -78,7 +76,7 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
     wanted = math.log(balance_at(strength))
     pixels = photos.shape[-2] * photos.shape[-1]
     photos = probes(photos)
-    bare = loss.reweighted(content=1.0, style=1.0, tv=1.0)
+    bare = loss.reweighted(Weights(content=1.0, style=1.0, tv=1.0))
     with torch.no_grad():
         target = bare.content_target(photos)
         before = bare.compare(photos, target)
@@ -122,9 +120,11 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
     lost, left = outcomes[log_weight]
     probed = photos.shape[-2] * photos.shape[-1]
     return Calibration(
-        content_weight=1.0,
-        style_weight=math.exp(log_weight) / style_before,
-        tv_weight=tv / own * probed / pixels,  # total variation is a sum over pixels
+        weights=Weights(
+            content=1.0,
+            style=math.exp(log_weight) / style_before,
+            tv=tv / own * probed / pixels,  # total variation is a sum over pixels
+        ),
         content_lost=lost,
         style_left=left,
     )

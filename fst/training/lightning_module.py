@@ -86,7 +86,7 @@ class FastStyleTransfer(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Every process takes the first one's weights of the loss: solving may round otherwise."""
         weights: Any = self.trainer.strategy.broadcast(self.loss.weights)
-        self.loss.set_weights(weights)
+        self.loss.weights = weights
         if self.replays_graphs and self.trainer.accumulate_grad_batches > 1:
             raise FstError(
                 f"compile_mode={CUDA_GRAPHS[0]} overwrites the gradients that "
