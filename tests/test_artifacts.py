@@ -12,7 +12,7 @@ from fst.pictures.paint import paint
 from fst.system.paths import sample_photo
 
 sys.path.append(str(Path(__file__).parent.parent / "scripts" / "proofs"))
-from plant_artifacts import PLANTED, checkerboard, count, cross_hatch, frame, lines
+from plant_artifacts import PLANTED, checkerboard, count, cross_hatch, dark_frame, lines, neon
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
@@ -33,7 +33,7 @@ def test_a_photo_is_clean_against_itself() -> None:
     for photo in pictures()[0]:
         found = find_artifacts(photo, photo)
         assert found.findings() == []
-        assert max(found) == 0
+        assert max(found) < 1e-3
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -50,7 +50,7 @@ def test_flat_photos_are_clean_and_what_is_planted_in_them_is_found() -> None:
     for photo in flat.values():
         assert find_artifacts(photo, photo).findings() == []
     for plant, score in PLANTED.values():
-        if plant not in (checkerboard, cross_hatch, lines, frame):
+        if plant not in (checkerboard, cross_hatch, lines, dark_frame, neon):
             continue  # a dead rim of a flat sky is nothing to see
         dirty = plant(flat["sky"], torch.Generator().manual_seed(0))
         assert score in find_artifacts(dirty, flat["sky"]).findings()

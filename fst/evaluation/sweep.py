@@ -99,7 +99,7 @@ def rank(runs: Sequence[Run], artifacts: Sequence[Artifacts]) -> list[dict[str, 
             for key, order in zip(("content", "style"), orders, strict=True)
         ]
         row["rank"] = round((sum(ranks) + worst.index(len(row["findings"].split()))) / 3 + 1, 2)
-    return sorted(rows, key=lambda row: (row["rank"], row["grid"]))
+    return sorted(rows, key=lambda row: (row["rank"], row["lattice"]))
 
 
 def pictures(run: Run, photos: Sequence[Image.Image]) -> tuple[list[Image.Image], Artifacts]:

@@ -9,29 +9,36 @@ too, such as the blocks of a JPEG, is not held against the picture.
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TILE = 64  # pixels; periods 2 and 4 are whole numbers of its frequencies
+FOLDS = (8, 12)  # pixels: periods of 8, 4, 8/3 and 2, and of 12, 6, 4, 3, 2.4 and 2
+FINE = 9  # pixels: what varies over more is no lattice
+TILE = 64  # pixels
 WEAVE = (2.1, 5.0)  # periods in pixels
 WEAVE_USUAL = 0.37  # what pictures of straight things have: the middle one of photos and paintings
-RIM = 8  # pixels from the edge
+RIM = 20  # pixels from the edge in which a frame is sought
+EDGE = 8  # pixels from the edge in which stillness is
 DEAD = 0.5  # of the logarithm: skies make quiet edges, only stillness is dead
 RIM_USUAL = 0.4  # of clean pictures 9 in 10 have less
 BLOB_SIGMA = 3.0  # pixels: about half the radius of a blotch
 BLOB_PEAKS = 8  # the strongest of each sign that are compared with each other
 BLOB_PATCH = 13  # pixels around a peak on each side
 BLOBS_USUAL = 0.5  # likeness that is nothing odd: 5 in 6 photos and paintings have less
+BLOTCH = 1 / 24  # sigma of what is looked at for blotches, as a share of the shorter side
+REDUCED = 4  # times, before blotches are sought
+FLAT = 12 / 255  # standard deviation below which a photo is flat, such as a sky
+LEAST_FLAT = 0.08  # of the photo; with less there is no sky to have a blotch
 
 LIMITS = {
-    "grid": 0.5,
+    "lattice": 1.7,
     "weave": 1.2,
-    "border": 0.6,
+    "frame": 0.6,
     "blobs": 0.17,
+    "blotch": 0.3,
     "clipping": 0.25,
     "color_drift": 0.05,
 }
@@ -40,22 +47,25 @@ LIMITS = {
 class Artifacts(NamedTuple):
     """One picture's scores.
 
-    - ``grid``: decades by which the strongest spectral peak at a period of 2 or 4 pixels, across,
-      down or diagonal, stands above its neighbourhood more than it does in the photo
+    - ``lattice``: levels of 255, root mean square, of a pattern that repeats every 8 or 12 pixels
+      from one corner of the picture to the other, beyond the photo's
     - ``weave``: decades by which the strongest period of 2.1 to 5 pixels across or down stands
       above the slanted ones beside it more than it does in the photo
-    - ``border``: natural logarithm of how much more the steps inwards from every edge stand out,
-      as too large or too small, than those of the photo
+    - ``frame``: natural logarithm of how much more the steps inwards from every edge stand out,
+      as too large or too small, than those of the photo, to 20 pixels deep
     - ``blobs``: how much more alike the strongest blotches are than those of the photo, -1 .. 1
+    - ``blotch``: where the photo is flat, the largest distance of a color, in RGB of [0, 1], from
+      what the picture makes of that color of the photo elsewhere
     - ``clipping``: share of saturated pixels beyond the photo's
     - ``color_drift``: distance of the mean color from the photo's, or from the line between the
       photo's and the painting's where there is a painting
     """
 
-    grid: float
+    lattice: float
     weave: float
-    border: float
+    frame: float
     blobs: float
+    blotch: float
     clipping: float
     color_drift: float
 
@@ -81,40 +91,42 @@ def flat_photos(size: int) -> dict[str, Tensor]:
 def find_artifacts(picture: Tensor, photo: Tensor, painting: Tensor | None = None) -> Artifacts:
     """Every score of ``picture`` against ``photo``; with ``painting`` its colors are welcome."""
     return Artifacts(
-        grid=grid(picture, photo),
+        lattice=lattice(picture, photo),
         weave=weave(picture, photo),
-        border=border(picture, photo),
+        frame=frame(picture, photo),
         blobs=blobs(picture, photo),
+        blotch=blotch(picture, photo),
         clipping=clipping(picture, photo),
         color_drift=color_drift(picture, photo, painting),
     )
 
 
-def grid(picture: Tensor, photo: Tensor) -> float:
-    """Checkerboards, lines and cross-hatches of 2 or 4 pixels: see ``Artifacts``."""
-    excess = peaks(picture) - peaks(photo).clamp(min=0)
-    return float(excess.max())
+def lattice(picture: Tensor, photo: Tensor) -> float:
+    """Checkerboards, lines and hatches that are locked to the pixel grid: see ``Artifacts``."""
+    return pattern_levels(picture) - pattern_levels(photo)
 
 
-def peaks(picture: Tensor) -> Tensor:
-    """picture (3, H, W) -> decades by which each frequency of period 2 or 4 stands out, (9,).
+def pattern_levels(picture: Tensor) -> float:
+    """The strongest pattern of a fixed period in picture (3, H, W), in levels of 255.
 
-    On an axis, where pictures of straight things have much power, a frequency is compared with
-    others of that axis.
+    Cells of ``FOLDS`` pixels a side are laid over each other: what is in all of them stays, all
+    else averages out, and how much of it is left by chance is known from their spread.
     """
-    power = spectrum(picture)
-    side = len(power)
-    quarter = side // 4
-    steps = torch.tensor([*range(-6, -2), *range(3, 7)])
-    found = []
-    for v, u in itertools.product((0, 1, 2, 3), (0, 1, 2)):
-        if (v, u) in ((0, 0), (3, 0)) or (u == 2 and v == 3):  # none, or the mirror of another
-            continue
-        row, column = v * quarter, u * quarter
-        rows, columns = (row + steps * (v > 0)) % side, (column + steps * (u > 0)) % side
-        around = power[rows[:, None], columns] if u and v else power[rows, columns]
-        found.append(power[row, column] - around.median())
-    return torch.stack(found)
+    box = torch.full((1, 1, 1, FINE), 1 / FINE, dtype=torch.float64)
+    padded = F.pad(picture.double()[:, None], [FINE // 2] * 4, mode="replicate")
+    detail = picture.double() - F.conv2d(F.conv2d(padded, box), box.transpose(2, 3))[:, 0]
+    most = 3 * float(detail.std())
+    levels = [0.0]
+    for fold in FOLDS:
+        height, width = (side // fold * fold for side in detail.shape[-2:])
+        cells = detail[:, :height, :width].clamp(-most, most)
+        cells = cells.unfold(1, fold, fold).unfold(2, fold, fold).reshape(3, -1, fold, fold)
+        if cells.shape[1] < 2:
+            continue  # too small to tell
+        by_chance = cells.var(1).mean() / cells.shape[1]
+        found = cells.mean(1).var((1, 2), correction=0).mean() - by_chance
+        levels.append(255 * float(found.clamp(min=0).sqrt()))
+    return max(levels)
 
 
 def weave(picture: Tensor, photo: Tensor) -> float:
@@ -152,30 +164,31 @@ def spectrum(picture: Tensor) -> Tensor:
     return (torch.fft.fft2(tiles).abs().square().mean(0) + 1e-9).log10()
 
 
-def border(picture: Tensor, photo: Tensor) -> float:
+def frame(picture: Tensor, photo: Tensor) -> float:
     """Frames, seams and dead rims along the edge: see ``Artifacts``."""
     return rim(picture) - max(rim(photo), RIM_USUAL)
 
 
 def rim(picture: Tensor) -> float:
-    """How far the outermost pixels' steps inwards stand out from those further in.
+    """How far some of the outermost pixels' steps inwards stand out from those around them.
 
     At each depth, the mean square of the step to the next pixel inwards, as a natural logarithm, of
     which the least over the four sides counts: a horizon is on one side only. A frame is one step
     larger than those around it, a dead rim has smaller ones than there are further in.
     """
     pixels = picture.double().mean(0)
-    depth = min(4 * RIM, min(pixels.shape) // 2)
-    if depth <= RIM:
+    depth = min(RIM + EDGE, min(pixels.shape) // 2)
+    if depth <= EDGE:
         return 0.0  # too small to tell
     sides = [pixels, pixels.flip(0), pixels.T, pixels.T.flip(0)]
     steps = [(side[1 : depth + 1] - side[:depth]).square().mean(1) for side in sides]
     energy = (torch.stack(steps) + 1e-6).log()  # (4, depth)
-    around = [energy[:, max(d - RIM, 0) : d + RIM].median(1).values for d in range(RIM)]
-    frame = (energy[:, :RIM] - torch.stack(around, dim=1)).amin(0).max()
-    further_in = energy[:, RIM : 2 * RIM].median(1, keepdim=True).values
-    dead = (further_in - energy[:, :RIM]).amin(0).max()
-    return float(torch.maximum(frame, DEAD * dead))
+    reach = depth - EDGE
+    around = [energy[:, max(d - EDGE, 0) : d + EDGE].median(1).values for d in range(reach)]
+    step = (energy[:, :reach] - torch.stack(around, dim=1)).amin(0).max()
+    further_in = energy[:, EDGE : 2 * EDGE].median(1, keepdim=True).values
+    dead = (further_in - energy[:, :EDGE]).amin(0).max()
+    return float(torch.maximum(step, DEAD * dead))
 
 
 def blobs(picture: Tensor, photo: Tensor) -> float:
@@ -189,7 +202,7 @@ def likeness(picture: Tensor) -> float:
     Blotches that a net makes, as instance normalization invites, look all the same.
     """
     luminance = picture.float().mean(0)
-    narrow, wide = (_blurred(luminance, BLOB_SIGMA * k) for k in (1.0, 1.6))
+    narrow, wide = (_blurred(luminance[None], BLOB_SIGMA * k)[0] for k in (1.0, 1.6))
     response = narrow - wide
     best = -1.0
     for sign in (1, -1):
@@ -202,6 +215,28 @@ def likeness(picture: Tensor) -> float:
         pairs = products[tuple(torch.triu_indices(len(flat), len(flat), 1))]
         best = max(best, float(pairs.mean()))
     return best
+
+
+def blotch(picture: Tensor, photo: Tensor) -> float:
+    """One saturated spot the size of a face in a sky: see ``Artifacts``.
+
+    Both are blurred. Where the photo is flat, the picture's colors are fitted, robustly, as a
+    linear function of the photo's; a blotch is what has nothing to do with the photo.
+    """
+    size = [max(side // REDUCED, 1) for side in picture.shape[-2:]]  # nothing fine is looked at
+    reduced = (F.adaptive_avg_pool2d(x[None].float(), size)[0] for x in (picture, photo, photo**2))
+    colors, given, squared = (_blurred(x, BLOTCH * min(size)) for x in reduced)
+    flat = (squared - given.square()).clamp(min=0).sum(0).sqrt() < FLAT
+    if flat.float().mean() < LEAST_FLAT:
+        return 0.0
+    known = torch.stack([torch.ones_like(given[0])[flat], *given[:, flat]], dim=1)
+    wanted = colors[:, flat].T
+    weights = torch.ones(len(wanted), 1, dtype=wanted.dtype)
+    for _ in range(6):  # least squares, then ever more of least distances
+        fitted = known @ torch.linalg.lstsq(known * weights, wanted * weights).solution
+        distances = (wanted - fitted).norm(dim=1)
+        weights = (distances[:, None] + 0.02).rsqrt()
+    return float(distances.max())
 
 
 def clipping(picture: Tensor, photo: Tensor) -> float:
@@ -226,13 +261,14 @@ def color_drift(picture: Tensor, photo: Tensor, painting: Tensor | None = None) 
     return float(offset.norm())
 
 
-def _blurred(luminance: Tensor, sigma: float) -> Tensor:
-    radius = int(3 * sigma)
-    x = torch.arange(-radius, radius + 1, dtype=luminance.dtype)
+def _blurred(planes: Tensor, sigma: float) -> Tensor:
+    """planes (C, H, W) -> the same, under a Gaussian of ``sigma`` pixels."""
+    radius = max(int(3 * sigma), 1)
+    x = torch.arange(-radius, radius + 1, dtype=planes.dtype)
     kernel = torch.exp(-x.square() / (2 * sigma**2))
     kernel = kernel / kernel.sum()
-    image = F.pad(luminance[None, None], [radius] * 4, mode="replicate")
-    return F.conv2d(F.conv2d(image, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[0, 0]
+    image = F.pad(planes[:, None], [radius] * 4, mode="replicate")
+    return F.conv2d(F.conv2d(image, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[:, 0]
 
 
 def _patches_at_peaks(response: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from fst.loss.paintings_loss import PaintingsLoss, losses_of, painting_of
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.transformer_net import TransformerNet
 from fst.pictures.artifacts import Artifacts, find_artifacts
+from fst.pictures.lock import lock
 from fst.training.lightning_internals import logs_this_step
 
 SCHEDULES = ("constant", "one_cycle", "linear")
@@ -119,6 +121,7 @@ class FastStyleTransfer(pl.LightningModule):
         losses = self.loss(stylized, photos)
         self._log_losses("val", losses, batch)
         self._log_artifacts(stylized, batch.photos)
+        self._log_lock(self, photos)
         return losses.total
 
     def _validate_paintings(self, batch: PhotoBatch) -> Tensor:
@@ -131,7 +134,10 @@ class FastStyleTransfer(pl.LightningModule):
         made, totals = [], []
         for turn in range(each):
             rows = [(number * each + turn) % count for number in batch.samples]
-            stylized = self.net(photos, torch.tensor(rows, device=self.device))
+            painting = torch.tensor(rows, device=self.device)
+            stylized = self.net(photos, painting)
+            if turn == 0:
+                self._log_lock(partial(self.net, painting=painting), photos)
             made.append(stylized)
             for place, row in enumerate(rows):
                 one = slice(place, place + 1)
@@ -147,6 +153,10 @@ class FastStyleTransfer(pl.LightningModule):
         found = [find_artifacts(picture, photo) for picture, photo in pairs]
         scores = torch.tensor(found).mean(0).tolist()
         named = {f"val_artifacts/{k}": v for k, v in zip(Artifacts._fields, scores, strict=True)}
+        self.log_dict(named, batch_size=len(photos), sync_dist=True)
+
+    def _log_lock(self, stylize: Callable[[Tensor], Tensor], photos: Tensor) -> None:
+        named = {f"val_artifacts/lock_{k}": v for k, v in lock(stylize, photos)._asdict().items()}
         self.log_dict(named, batch_size=len(photos), sync_dist=True)
 
     def _paintings(self, samples: Sequence[int]) -> list[int] | None:

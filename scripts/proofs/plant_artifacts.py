@@ -22,7 +22,16 @@ from torch import Tensor
 
 from fst import FstError
 from fst.data.photo_files import list_photos, read_photo
-from fst.pictures.artifacts import LIMITS, blobs, border, clipping, color_drift, grid, weave
+from fst.pictures.artifacts import (
+    LIMITS,
+    blobs,
+    blotch,
+    clipping,
+    color_drift,
+    frame,
+    lattice,
+    weave,
+)
 from fst.pictures.image import to_tensor
 
 
@@ -56,11 +65,43 @@ def dead_rim(picture: Tensor, generator: torch.Generator, width: int = 6) -> Ten
     return F.pad(inner[None], [width] * 4, mode="replicate")[0]
 
 
-def frame(picture: Tensor, generator: torch.Generator, size: float = 0.3) -> Tensor:
+def dark_frame(
+    picture: Tensor, generator: torch.Generator, size: float = 0.3, width: int = 4
+) -> Tensor:
     """The outermost 4 pixels are darker."""
     result = picture - size
-    result[:, 4:-4, 4:-4] = picture[:, 4:-4, 4:-4]
+    inside = slice(width, -width)
+    result[:, inside, inside] = picture[:, inside, inside]
     return result.clamp(0, 1)
+
+
+def deep_frame(picture: Tensor, generator: torch.Generator) -> Tensor:
+    """The outermost 14 pixels are darker."""
+    return dark_frame(picture, generator, width=14)
+
+
+def neon(picture: Tensor, generator: torch.Generator, photo: Tensor | None = None) -> Tensor:
+    """A disk of a neon color, a fifth of the shorter side across, where the photo is flattest."""
+    _, height, width = picture.shape
+    photo = picture if photo is None else photo
+    radius = min(height, width) // 10
+    window, stride = 2 * radius + 1, 4
+    means = F.avg_pool2d(photo[None], window, stride)[0]
+    spread = (F.avg_pool2d(photo.square()[None], window, stride)[0] - means.square()).sum(0)
+    top, left = (stride * place for place in divmod(int(spread.argmin()), spread.shape[1]))
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    distance = ((y - top - radius) ** 2 + (x - left - radius) ** 2).sqrt()
+    share = torch.sigmoid((radius - distance) / (radius / 6))
+    color = torch.tensor(NEON[int(torch.randint(len(NEON), (), generator=generator))])
+    return picture * (1 - share) + color[:, None, None] * share
+
+
+def repainted(photo: Tensor, painting: Tensor) -> Tensor:
+    """Other colors for a photo's and a painting's grain over them: what a good net may do."""
+    other = photo[[2, 0, 1]].sqrt() * 0.8 + 0.1
+    grain = F.interpolate(painting[None], size=photo.shape[-2:], mode="bilinear")[0]
+    grain = grain - F.avg_pool2d(F.pad(grain[None], [8] * 4, mode="replicate"), 17, 1)[0]
+    return (other + grain).clamp(0, 1)
 
 
 def blotches(picture: Tensor, generator: torch.Generator, size: float = 1.2) -> Tensor:
@@ -96,15 +137,18 @@ def _with(picture: Tensor, wave: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     return (picture + wave(y, x)).clamp(0, 1)
 
 
+NEON = ((1.0, 0.1, 0.6), (0.1, 1.0, 0.2), (0.2, 0.3, 1.0), (1.0, 0.9, 0.1))
 VISIBLE = 5 / 255  # a dead rim along a blank edge changes less: nothing to see or to find
 PLANTED = {
-    "checkerboard, 4 grey levels": (checkerboard, "grid"),
-    "cross-hatch, 4 grey levels": (cross_hatch, "grid"),
-    "lines, 8 grey levels": (lines, "grid"),
+    "checkerboard, 4 grey levels": (checkerboard, "lattice"),
+    "cross-hatch, 4 grey levels": (cross_hatch, "lattice"),
+    "lines, 8 grey levels": (lines, "lattice"),
     "weave of 3 px, 10 grey levels": (threads, "weave"),
-    "dead rim, 6 px": (dead_rim, "border"),
-    "frame, 77 grey levels": (frame, "border"),
+    "dead rim, 6 px": (dead_rim, "frame"),
+    "frame, 77 grey levels": (dark_frame, "frame"),
+    "frame 14 px deep, 77 grey levels": (deep_frame, "frame"),
     "8 blotches, full contrast": (blotches, "blobs"),
+    "neon blotch of a fifth of the side": (neon, "blotch"),
     "contrast x 2.5": (clipped, "clipping"),
     "cast, 31 grey levels": (cast, "color_drift"),
 }
@@ -152,7 +196,13 @@ def count(
     pairs = [(photos[k], photos[k - 1]) for k in range(len(photos))]
     pairs += [(painting, photos[k % len(photos)]) for k, painting in enumerate(paintings)]
     generator = torch.Generator().manual_seed(0)
-    scores = {"grid": grid, "weave": weave, "border": border, "blobs": blobs, "clipping": clipping}
+    scores = {
+        "lattice": lattice,
+        "weave": weave,
+        "frame": frame,
+        "blobs": blobs,
+        "clipping": clipping,
+    }
     rows = []
     for name, (plant, score) in PLANTED.items():
         if only not in (None, score):
@@ -160,6 +210,13 @@ def count(
         if score == "color_drift":
             usual = [color_drift((a + shrunk(b, a)) / 2, a, b) for a, b in pairs]
             values = [color_drift(plant((a + shrunk(b, a)) / 2, generator), a, b) for a, b in pairs]
+        elif score == "blotch":
+            # of photos with a sky, at scales where nothing else in them is one
+            made = [(repainted(a, paintings[k % len(paintings)]), a) for k, a in enumerate(photos)]
+            usual = [blotch(a, b) for a, b in made]
+            values = [blotch(neon(a, generator, b), b) for a, b in made]
+            values = [v for v, of_clean in zip(values, usual, strict=True) if of_clean]
+            usual = [v for v in usual if v]
         else:
             usual = [scores[score](a, b) for a, b in pairs]
             planted = [(plant(a, generator), a) for a, _ in pairs]
