@@ -223,7 +223,10 @@ def blotch(picture: Tensor, photo: Tensor) -> float:
     Both are blurred. Where the photo is flat, the picture's colors are fitted, robustly, as a
     linear function of the photo's; a blotch is what has nothing to do with the photo.
     """
-    size = [max(side // REDUCED, 1) for side in picture.shape[-2:]]  # nothing fine is looked at
+    height, width = (
+        max(side // REDUCED, 1) for side in picture.shape[-2:]
+    )  # fine things do not count
+    size = height, width
     reduced = (F.adaptive_avg_pool2d(x[None].float(), size)[0] for x in (picture, photo, photo**2))
     colors, given, squared = (_blurred(x, BLOTCH * min(size)) for x in reduced)
     flat = (squared - given.square()).clamp(min=0).sum(0).sqrt() < FLAT
