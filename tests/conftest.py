@@ -15,7 +15,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fst.cli import main
-from fst.nets.style_file import Card, save_style
+from fst.nets.style_card import Card
+from fst.nets.style_file import save_style
 from fst.nets.transformer_net import TransformerNet
 
 Train = Callable[..., int]

@@ -12,7 +12,7 @@ from PIL import Image
 from fst import FstError, Stylizer
 from fst.cli import main
 from fst.inference import backends, graph_cache
-from fst.nets.style_file import read_card
+from fst.nets.style_card import read_card
 from fst.system.paths import cache_dir
 
 from .conftest import picture

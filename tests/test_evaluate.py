@@ -15,7 +15,8 @@ from fst.evaluation.equivalent_iterations import confidence_interval, iterations
 from fst.evaluation.trained_with import at_size, painting_of
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
-from fst.nets.style_file import find_style, read_card
+from fst.nets.style_card import read_card
+from fst.nets.style_names import find_style
 from fst.pictures.artifacts import Artifacts
 from fst.system.paths import configs_dir
 

@@ -24,7 +24,8 @@ from fst.experiments.settings import compose
 from fst.inference.graph_file import export_graph
 from fst.inference.pixel_net import PixelNet
 from fst.loss.perceptual_loss import Losses
-from fst.nets.style_file import load_style, read_card
+from fst.nets.style_card import read_card
+from fst.nets.style_file import load_style
 from fst.nets.transformer_net import TransformerNet, normalized
 from tests.conftest import Train, picture
 

@@ -14,16 +14,9 @@ from fst.loss.loss_network_file import load_loss_network
 from fst.loss.moving import MARGIN, moves_of, moving_term
 from fst.loss.paintings_loss import PaintingsLoss, painting_of
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
-from fst.nets.style_file import (
-    Card,
-    find_style,
-    load_style,
-    load_styles,
-    read_card,
-    rewrite_card,
-    save_styles,
-    trained_styles,
-)
+from fst.nets.style_card import Card, read_card
+from fst.nets.style_file import load_style, load_styles, rewrite_card, save_styles
+from fst.nets.style_names import find_style, trained_styles
 from fst.nets.transformer_net import TransformerNet
 
 from .conftest import Train, picture

@@ -21,7 +21,7 @@ from fst.cli import main
 from fst.data.dataset import PhotoBatch
 from fst.errors import FstError
 from fst.experiments.run_folder import RunFolder
-from fst.nets.style_file import read_card
+from fst.nets.style_card import read_card
 from fst.training.checkpoint_files import read_checkpoint
 from fst.training.lightning_module import FastStyleTransfer
 from tests.conftest import Train, vgg_state

@@ -7,16 +7,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fst.errors import FstError
-from fst.nets.style_file import (
-    SEVERAL_VERSION,
-    Card,
-    find_style,
-    load_style,
-    read_card,
-    save_style,
-    shipped_styles,
-    trained_styles,
-)
+from fst.nets.style_card import SEVERAL_VERSION, Card, read_card
+from fst.nets.style_file import load_style, save_style
+from fst.nets.style_names import find_style, shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
 
 

@@ -21,7 +21,9 @@ from fst.cli import main
 from fst.experiments.run_folder import RunFolder
 from fst.experiments.settings import compose
 from fst.experiments.warm_start import find_start
-from fst.nets.style_file import load_style, read_card, shipped_styles
+from fst.nets.style_card import read_card
+from fst.nets.style_file import load_style
+from fst.nets.style_names import shipped_styles
 from fst.nets.transformer_net import TransformerNet
 from fst.system.paths import configs_dir
 from fst.training.checkpoint_files import Checkpoint

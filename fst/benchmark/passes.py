@@ -32,7 +32,8 @@ from fst.benchmark.timing import (
 from fst.benchmark.twins import new_net
 from fst.inference.backends import RUNTIMES, Backend, installed, open_backend
 from fst.inference.graph_cache import forget_graph
-from fst.nets.style_file import Card, load_style, read_card, save_style
+from fst.nets.style_card import Card, read_card
+from fst.nets.style_file import load_style, save_style
 from fst.system.machine import keep_freed_memory, keep_memory_as_usual
 
 PROBE = "import sys; from fst.benchmark.passes import probe; probe(*sys.argv[1:])"

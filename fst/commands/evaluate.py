@@ -21,7 +21,8 @@ from fst.evaluation.trained_with import loss_of, network_of, painting_of
 from fst.experiments.config import Config, resolved
 from fst.experiments.parts import build_network
 from fst.experiments.settings import check_settings, run_hydra
-from fst.nets.style_file import find_style, parted_address, read_card
+from fst.nets.style_card import parted_address, read_card
+from fst.nets.style_names import find_style
 from fst.system.console import say
 from fst.system.files import make_folder, unused, write_whole
 from fst.system.machine import choose_device, machine

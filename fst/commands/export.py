@@ -10,7 +10,8 @@ from pathlib import Path
 
 from fst.errors import FstError
 from fst.inference.graph_file import FORMATS, export_graph
-from fst.nets.style_file import find_style, load_style, style_label
+from fst.nets.style_file import load_style
+from fst.nets.style_names import find_style, style_label
 
 
 def main(argv: list[str] | None = None) -> int:

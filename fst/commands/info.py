@@ -6,7 +6,8 @@ import argparse
 import json
 from dataclasses import asdict
 
-from fst.nets.style_file import find_style, read_card
+from fst.nets.style_card import read_card
+from fst.nets.style_names import find_style
 from fst.system.console import flat
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from fst.errors import FstError
-from fst.nets.style_file import parted_address, read_card, shipped_styles, trained_styles
+from fst.nets.style_card import parted_address, read_card
+from fst.nets.style_names import shipped_styles, trained_styles
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,7 +14,9 @@ from fst.errors import FstError
 from fst.inference.backends import BACKENDS
 from fst.inference.photo_jobs import Limits, count_pixels, plan, stylize_files
 from fst.inference.stylizer import Stylizer
-from fst.nets.style_file import MIN_SIDE, find_style, read_card, style_label
+from fst.nets.style_card import read_card
+from fst.nets.style_file import MIN_SIDE
+from fst.nets.style_names import find_style, style_label
 from fst.system.machine import keep_freed_memory
 
 

@@ -30,7 +30,8 @@ from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settle
 from fst.experiments.warm_start import best_row, find_start, known_weights
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
-from fst.nets.style_file import save_styles, shipped_styles, trained_styles
+from fst.nets.style_file import save_styles
+from fst.nets.style_names import shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
 from fst.system.console import hush_libraries, say
 from fst.system.files import fingerprint

@@ -11,7 +11,8 @@ import matplotlib
 from matplotlib import pyplot as plt
 
 from fst.evaluation.equivalent_iterations import STARTS, PhotoResult, Terms, confidence_interval
-from fst.nets.style_file import read_card, rewrite_card
+from fst.nets.style_card import read_card
+from fst.nets.style_file import rewrite_card
 from fst.pictures.artifacts import Artifacts
 from fst.pictures.image import Picture, save_picture, to_image
 from fst.pictures.sheet import contact_sheet

@@ -14,7 +14,7 @@ from torch import Tensor
 from fst.errors import FstError
 from fst.experiments.known_settings import may_change
 from fst.inference.stylizer import Stylizer
-from fst.nets.style_file import SUFFIX, Card, read_cards
+from fst.nets.style_card import SUFFIX, Card, read_cards
 from fst.pictures.artifacts import Artifacts, find_artifacts
 from fst.pictures.image import Picture, to_tensor
 from fst.pictures.painting import load_painting

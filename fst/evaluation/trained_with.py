@@ -13,7 +13,7 @@ from fst.experiments.settings import compose
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
-from fst.nets.style_file import Card
+from fst.nets.style_card import Card
 from fst.pictures.painting import Painting, load_painting
 from fst.system.paths import configs_dir, shipped_loss_networks
 

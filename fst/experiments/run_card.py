@@ -11,7 +11,7 @@ from fst.experiments.config import Config
 from fst.experiments.known_settings import card_only
 from fst.loss.paintings_loss import PaintingsLoss
 from fst.loss.perceptual_loss import PerceptualLoss
-from fst.nets.style_file import Card
+from fst.nets.style_card import Card
 from fst.system.machine import machine
 from fst.training.callbacks import Progress
 from fst.training.datamodule import PhotoData

@@ -13,7 +13,9 @@ from fst.errors import FstError
 from fst.experiments.config import Config
 from fst.loss.loss_network import LossNetwork
 from fst.loss.perceptual_loss import PerceptualLoss
-from fst.nets.style_file import Card, find_file, load_styles, shipped_files
+from fst.nets.style_card import Card
+from fst.nets.style_file import load_styles
+from fst.nets.style_names import find_file, shipped_files
 from fst.nets.transformer_net import TransformerNet
 from fst.system.console import say
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from fst.errors import FstError, pip_install
 from fst.inference.graph_cache import forget_graph, keep_graph, load_graph
-from fst.nets.style_file import Card, load_style, net_width, read_checked
+from fst.nets.style_card import Card, net_width
+from fst.nets.style_file import load_style, read_checked
 from fst.system.machine import check_device_name, choose_device, cpu_threads, stays_on_cpu
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import hashlib
 import json
 
 from fst.errors import FstError
-from fst.nets.style_file import Card
+from fst.nets.style_card import Card
 from fst.system.files import write_whole
 from fst.system.paths import cache_dir
 

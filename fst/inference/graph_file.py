@@ -24,7 +24,8 @@ from torch.export import Dim
 from fst.errors import FstError, pip_install
 from fst.inference.backends import OnnxBackend
 from fst.inference.pixel_net import PixelNet
-from fst.nets.style_file import MIN_SIDE, Card
+from fst.nets.style_card import Card
+from fst.nets.style_file import MIN_SIDE
 from fst.nets.transformer_net import TransformerNet
 from fst.system.files import write_whole
 from fst.system.machine import cpu_threads

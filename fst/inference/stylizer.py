@@ -10,7 +10,9 @@ from PIL import Image
 
 from fst.errors import FstError
 from fst.inference.backends import is_out_of_memory, open_backend
-from fst.nets.style_file import MIN_SIDE, find_style, net_width, read_card
+from fst.nets.style_card import net_width, read_card
+from fst.nets.style_file import MIN_SIDE
+from fst.nets.style_names import find_style
 from fst.pictures.image import Picture, from_array, to_array, to_picture
 from fst.system.machine import available_memory, give_back_freed_memory
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from fst import FstError, Stylizer
-from fst.nets.style_file import shipped_styles
+from fst.nets.style_names import shipped_styles
 from fst.pictures.image import Picture, read_picture, save_picture, to_image
 from fst.pictures.painting import load_painting
 from fst.pictures.sheet import contact_sheet, labeled

@@ -13,7 +13,7 @@ import json
 import statistics
 from pathlib import Path
 
-from fst.nets.style_file import read_card
+from fst.nets.style_card import read_card
 
 
 def main() -> None:

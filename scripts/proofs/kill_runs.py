@@ -32,7 +32,8 @@ import fst.commands.train
 import fst.system.files
 import fst.training.checkpoint_files
 from fst.experiments.run_folder import RunFolder
-from fst.nets.style_file import read_card, tensors_sha256
+from fst.nets.style_card import read_card
+from fst.nets.style_file import tensors_sha256
 from fst.system.machine import machine
 from fst.training.callbacks import Previews
 from fst.training.checkpoint_files import read_checkpoint

@@ -29,7 +29,7 @@ from fst.experiments.config import Config
 from fst.experiments.parts import build_loss, build_network, build_painting
 from fst.experiments.settings import compose
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
-from fst.nets.style_file import shipped_styles
+from fst.nets.style_names import shipped_styles
 from fst.pictures.image import Picture, save_picture, to_image, to_tensor
 from fst.pictures.sheet import contact_sheet
 from fst.system.machine import machine

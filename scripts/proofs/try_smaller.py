@@ -32,7 +32,8 @@ from torch import Tensor, nn
 from fst.benchmark.timing import race
 from fst.inference.backends import OnnxBackend
 from fst.inference.graph_file import onnx_bytes
-from fst.nets.style_file import find_style, load_style
+from fst.nets.style_file import load_style
+from fst.nets.style_names import find_style
 from fst.nets.transformer_net import ConvLayer, TransformerNet
 from fst.pictures.image import Picture, from_array, read_picture, save_picture, to_array
 from fst.pictures.sheet import contact_sheet

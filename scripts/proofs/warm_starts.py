@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fst.nets.style_file import read_card
+from fst.nets.style_card import read_card
 
 
 def main() -> None:
