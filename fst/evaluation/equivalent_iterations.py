@@ -23,6 +23,7 @@ from fst.loss.image_optimizer import optimize
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.pictures.artifacts import Artifacts, find_artifacts, flat_photos
 from fst.pictures.image import to_image, to_tensor
+from fst.pictures.lock import Lock, lock
 
 STARTS = ("noise", "content")
 
@@ -56,6 +57,7 @@ class PhotoResult(NamedTuple):
     net_s: float  # seconds of one pass
     curves: dict[str, Curve]  # by start: noise, content
     artifacts: Artifacts
+    lock: Lock
 
 
 def terms_of(loss: PerceptualLoss, picture: Tensor, photo: Tensor) -> Terms:
@@ -118,6 +120,10 @@ def one_photo(
             image = torch.rand(content.shape, generator=generator).to(device)
         curves[start] = iterations_to_reach(loss, content, image, terms.total, limit)
     found = find_artifacts(picture[0].cpu(), content[0].cpu(), painting[0].cpu())
+
+    def stylize(photo: Tensor) -> Tensor:
+        return to_tensor(stylizer(to_image(photo)))
+
     return PhotoResult(
         name=photo.name,
         photo=content.cpu(),
@@ -127,6 +133,7 @@ def one_photo(
         net_s=seconds,
         curves=curves,
         artifacts=found,
+        lock=lock(stylize, content.cpu()),
     )
 
 

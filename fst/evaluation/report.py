@@ -15,6 +15,7 @@ from fst.nets.style_card import read_card
 from fst.nets.style_file import rewrite_card
 from fst.pictures.artifacts import Artifacts
 from fst.pictures.image import Picture, save_picture, to_image
+from fst.pictures.lock import Lock
 from fst.pictures.sheet import contact_sheet
 from fst.system.console import say
 
@@ -45,6 +46,7 @@ def summary(made: Sequence[PhotoResult], limit: int) -> dict[str, Any]:
     row["artifacts"] = {
         key: mean([getattr(m.artifacts, key) for m in made]) for key in Artifacts._fields
     }
+    row["lock"] = {key: mean([getattr(m.lock, key) for m in made]) for key in Lock._fields}
     return row
 
 
@@ -71,6 +73,10 @@ def in_words(row: dict[str, Any]) -> str:
             f"{high:.0f}{more}), {seconds:.1f} s: {speed_up:.0f} times faster"
         )
     lines.append(f"  artifacts {in_one_line(row['artifacts'])}")
+    fine, coarse = row["lock"]["fine"], row["lock"]["coarse"]
+    lines.append(
+        f"  lock {fine:.2f} fine, {coarse:.2f} coarse (0: strokes move along; 1.41: none do)"
+    )
     for name, scores in row["artifacts_flat"].items():
         lines.append(f"    of a flat photo ({name}): {in_one_line(scores)}")
     return "\n".join(lines)
@@ -120,7 +126,7 @@ def update_card(path: Path, rows: list[dict[str, Any]]) -> None:
     keys = ("size", "photos", "loss_network", "limit", "total", "photo_itself")
     card.evaluation = [
         {key: row[key] for key in row if key in keys or key.startswith(("iterations", "interval"))}
-        | {"artifacts": _rounded(row["artifacts"])}
+        | {"artifacts": _rounded(row["artifacts"]), "lock": _rounded(row["lock"])}
         | {"artifacts_flat": {name: _rounded(of) for name, of in row["artifacts_flat"].items()}}
         for row in rows
     ]
