@@ -3,7 +3,7 @@
 #   scripts/fetch_coco.sh FOLDER [train|val|both, default both]
 #   fst train style.image=painting.jpg data.root=FOLDER
 # A broken download goes on where it stopped; what is already there and whole is not fetched again.
-# Photos: Flickr users under Creative Commons licences, see https://cocodataset.org/#termsofuse
+# Photos: Flickr users under Creative Commons licenses, see https://cocodataset.org/#termsofuse
 set -euo pipefail
 
 folder=${1:?usage: fetch_coco.sh FOLDER [train|val|both]}

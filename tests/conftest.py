@@ -52,7 +52,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def picture(width: int, height: int, seed: int) -> Image.Image:
-    """A smooth colourful picture: low-frequency noise, enlarged."""
+    """A smooth colorful picture: low-frequency noise, enlarged."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
@@ -107,7 +107,7 @@ def tiny_style(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1, upsampling="bilinear")
     path = tmp_path_factory.mktemp("style") / "tiny.safetensors"
-    card = Card(name="tiny", net={}, painting={"title": "Swirl", "licence": "CC0"})
+    card = Card(name="tiny", net={}, painting={"title": "Swirl", "license": "CC0"})
     save_style(path, net, card, half=True)
     return path
 

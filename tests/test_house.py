@@ -112,7 +112,7 @@ def test_every_shipped_style_config_says_what_it_is() -> None:
         assert told.keys() <= style.keys() == compose("train").style.keys(), path
         if path.stem != "own":
             assert style.name == path.stem
-            assert all(style[key] for key in ("title", "artist", "year", "licence"))
+            assert all(style[key] for key in ("title", "artist", "year", "license"))
             assert bool(style.file) != bool(style.painted)
 
 

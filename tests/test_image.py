@@ -44,16 +44,16 @@ def test_every_exif_orientation_is_turned_upright(tmp_path: Path, orientation: i
     assert read_picture(tmp_path / "p.png").rgb.tobytes() == upright.tobytes()
 
 
-def test_modes_come_out_as_the_same_colour(tmp_path: Path) -> None:
-    grey = Image.new("L", (20, 20), 100)
+def test_modes_come_out_as_the_same_color(tmp_path: Path) -> None:
+    gray = Image.new("L", (20, 20), 100)
     cases = {
-        "grey.png": grey,
+        "gray.png": gray,
         "bilevel.png": Image.new("1", (20, 20), 1),
         "palette.png": Image.new("RGB", (20, 20), (10, 200, 30)).quantize(4),
         "cmyk.jpg": Image.new("CMYK", (20, 20), (0, 255, 255, 0)),
         "sixteen.png": Image.fromarray(np.full((20, 20), 100 * 257, dtype=np.uint16)),
         "float.tif": Image.fromarray(np.full((20, 20), 100 / 255, dtype=np.float32)),
-        "grey_alpha.png": Image.merge("LA", (grey, Image.new("L", (20, 20), 128))),
+        "gray_alpha.png": Image.merge("LA", (gray, Image.new("L", (20, 20), 128))),
     }
     expected = {
         "bilevel.png": [255, 255, 255],

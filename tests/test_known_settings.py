@@ -89,5 +89,5 @@ def test_settings_that_came_later_are_as_they_were_without() -> None:
 
 
 def test_what_is_for_the_card_is_known() -> None:
-    assert card_only("data") == ("description", "licence")
-    assert card_only("loss_network") == ("licence",)
+    assert card_only("data") == ("description", "license")
+    assert card_only("loss_network") == ("license",)

@@ -76,7 +76,7 @@ def test_it_is_small_and_says_where_it_comes_from(lite: LossNetwork) -> None:
     for word in ("Oxford VGG-19", "CC BY 4.0", "Wang", "MIT"):
         assert word in metadata["licence"]
     assert lite.description == "lite (shipped)"
-    assert lite.licence == metadata["licence"]
+    assert lite.license == metadata["licence"]
     card = (path.parent / "README.md").read_text()
     assert "CC BY 4.0" in card
 

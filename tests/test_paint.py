@@ -18,7 +18,7 @@ def test_a_painting_is_the_same_every_time_and_another_for_another_seed(name: st
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_a_painting_is_colourful_and_covered_to_its_edges(name: str) -> None:
+def test_a_painting_is_colorful_and_covered_to_its_edges(name: str) -> None:
     pixels = np.asarray(paint(name, size=256)).astype(float)
     assert pixels.std() > 30
     assert (pixels.max(-1) - pixels.min(-1)).mean() > 20

@@ -102,7 +102,7 @@ def test_total_variation_term_is_in_levels_of_255() -> None:
     stylized = constant(0.0)
     stylized[..., 0, 0] = 1 / 255
     terms = make_loss(constant(0.5), tv_weight=2)(stylized, constant(0.0))
-    assert terms.total_variation.item() == pytest.approx(2 * 3 * 2)  # 3 channels, 2 neighbours
+    assert terms.total_variation.item() == pytest.approx(2 * 3 * 2)  # 3 channels, 2 neighbors
 
 
 def test_the_total_is_the_sum_of_the_terms_and_style_of_its_layers() -> None:

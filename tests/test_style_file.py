@@ -137,12 +137,12 @@ def test_a_shipped_style_is_small_whole_and_says_what_it_is(name: str) -> None:
     net, card = load_style(path)
     assert card.name == name
     assert card.painting["title"]
-    assert card.painting["licence"] in ("public domain", "MIT")
-    assert card.loss_network["licence"]
-    assert card.data["licence"]
+    assert card.painting["license"] in ("public domain", "MIT")
+    assert card.loss_network["license"]
+    assert card.data["license"]
     assert card.training["steps"] > 0
     origin = card.training.get("warm_start")
-    assert origin is None or (origin["data"]["licence"] and origin["painting"]["licence"])
+    assert origin is None or (origin["data"]["license"] and origin["painting"]["license"])
     assert {"total", "content", "style", "tv"} <= card.losses.keys()
     assert all(row["iterations_from_noise"] > 10 for row in card.evaluation)
     assert card.evaluation

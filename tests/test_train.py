@@ -362,7 +362,7 @@ def test_a_known_style_is_sought_in_the_style_folders(
 def test_our_own_paintings_need_no_file(train: Train, photos: Path) -> None:
     words = ("style=woodcut", f"data.root={photos}", "trainer.max_steps=1")
     assert train(*words, given=False) == 0
-    assert read_card("runs/woodcut/woodcut.safetensors").painting["licence"] == "MIT"
+    assert read_card("runs/woodcut/woodcut.safetensors").painting["license"] == "MIT"
 
 
 def test_users_own_config_folders_work(

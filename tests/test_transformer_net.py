@@ -57,14 +57,14 @@ def test_gradient_reaches_every_parameter_and_the_photo() -> None:
     assert content.grad is not None
     assert content.grad.abs().max() > 0
     # a constant added to a channel before an instance norm is taken away again: exactly no gradient
-    cancelled = {"conv1.conv.bias", "down1.conv.bias", "down2.conv.bias"}
-    cancelled |= {"up1.conv.conv.bias", "up2.conv.conv.bias"}
+    canceled = {"conv1.conv.bias", "down1.conv.bias", "down2.conv.bias"}
+    canceled |= {"up1.conv.conv.bias", "up2.conv.conv.bias"}
     for block in range(2):
-        cancelled |= {f"residual.{block}.{end}" for end in ("conv1.conv.bias", "conv2.conv.bias")}
-        cancelled.add(f"residual.{block}.norm2.bias")
+        canceled |= {f"residual.{block}.{end}" for end in ("conv1.conv.bias", "conv2.conv.bias")}
+        canceled.add(f"residual.{block}.norm2.bias")
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
-        assert (parameter.grad.abs().max() > 1e-9) == (name not in cancelled), name
+        assert (parameter.grad.abs().max() > 1e-9) == (name not in canceled), name
 
 
 @pytest.mark.parametrize(("kernel_size", "stride"), [(9, 1), (3, 1), (3, 2)])

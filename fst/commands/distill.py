@@ -84,7 +84,7 @@ def distill(composed: DictConfig) -> Path:
             student.factors = level(student, teacher, pictures)
             about = {"teacher": names, "steps": str(trainer.global_step)}
             about["photos"] = f"{len(data.train_paths)}: {config.data.description or 'not said'}"
-            about["licence"] = f"distilled from: {'; '.join(teacher.licences)}"
+            about["license"] = f"distilled from: {'; '.join(teacher.licenses)}"
             save_loss_network(path, student, half=True, **about)
             say(f"loss network   {path} ({path.stat().st_size / 1e6:.2f} MB)")
             say(f'use it         fst train ... loss_network=file loss_network.file="{path}"')

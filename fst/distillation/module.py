@@ -69,7 +69,7 @@ class Distillation(pl.LightningModule):
     - ``gram``, ``content``: how far distances between pictures are from proportion to the teacher's
 
     Validation also measures ``gradient_cosine``, of the gradients of the relative loss with respect
-    to the pictures, all pulled towards the last one's style and their neighbour's content.
+    to the pictures, all pulled toward the last one's style and their neighbor's content.
     """
 
     def __init__(
@@ -140,17 +140,17 @@ class Distillation(pl.LightningModule):
     def gradient_cosine(self, images: Tensor) -> Tensor:
         """Mean cosine of the student's and the teacher's gradients, at all ``images`` but the last.
 
-        images (B, 3, H, W), RGB in [0, 1]: the last one gives the style, the neighbour of each
+        images (B, 3, H, W), RGB in [0, 1]: the last one gives the style, the neighbor of each
         (the next of an even one, else the one before) its content.
         """
         images = images.requires_grad_()
-        neighbour = (torch.arange(len(images)) ^ 1).clamp(max=len(images) - 1)
+        neighbor = (torch.arange(len(images)) ^ 1).clamp(max=len(images) - 1)
         weights = dict.fromkeys(self.names, 1.0)
         sides = []
         mapped = {n: self.maps[n](f) for n, f in self.student(images, self.names).items()}
         for features in (mapped, self.teacher(images)):
             grams = {name: gram_matrix(f.detach()[-1:]) for name, f in features.items()}
-            contents = {name: f.detach()[neighbour] for name, f in features.items()}
+            contents = {name: f.detach()[neighbor] for name, f in features.items()}
             gradient = loss_gradient(images, features, grams, contents, weights, weights)
             sides.append(gradient[:-1].flatten(1))
         slim, wide = sides
@@ -209,7 +209,7 @@ def nudge(images: Tensor, generator: torch.Generator) -> Tensor:
 def disturb(photos: Tensor, generator: torch.Generator) -> Tensor:
     """Every second photo becomes what a half-trained net might make of the one before it.
 
-    A copy with other colours, another photo mixed in, coarser tones and some noise: features and
+    A copy with other colors, another photo mixed in, coarser tones and some noise: features and
     Grams are compared between pictures that differ in style, content or both.
     """
     images = photos.clone()

@@ -123,7 +123,7 @@ class Teacher(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(part.network for part in parts)
         self.fingerprints = [part.network.fingerprint() for part in parts]
-        self.licences = [part.network.licence or part.network.description for part in parts]
+        self.licenses = [part.network.license or part.network.description for part in parts]
         self.layers = [dict(part.layers) for part in parts]
         self.units = {name: part.scale for part in parts for name in part.layers}
         self.scales = dict.fromkeys(self.units, 1.0)

@@ -71,7 +71,7 @@ class Log:
         self.total += 1
 
     def close(self) -> None:
-        """Everything is on disk afterwards."""
+        """Everything is on disk afterward."""
         self.file.close()
         self.writer.close()
 

@@ -20,6 +20,7 @@ from fst.pictures.image import Picture, to_tensor
 from fst.pictures.painting import load_painting
 from fst.pictures.sheet import contact_sheet, label
 from fst.system.console import flat
+from fst.system.old_names import in_new_names
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
             config = place / "config.yaml"
             if not config.exists():
                 continue
-            settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+            settings = in_new_names(yaml.safe_load(config.read_text(encoding="utf-8")))
             style = place / f"{settings.get('style', {}).get('name')}{SUFFIX}"
             if not style.exists():
                 continue

@@ -15,13 +15,14 @@ from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.nets.style_card import Card
 from fst.pictures.painting import Painting, load_painting
+from fst.system.old_names import in_new_names
 from fst.system.paths import configs_dir, shipped_loss_networks
 
 
 def settings_beside(path: Path) -> dict[str, Any]:
     """The config of the run that made a style file; empty where the file stands alone."""
     file = path.parent / "config.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return in_new_names(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
 def painting_of(path: Path, card: Card, *, image: str | None, root: str | None) -> Painting:
@@ -54,7 +55,7 @@ def network_of(path: Path, card: Card) -> LossNetwork:
     """The loss network that a style was trained with; ``FstError`` where it is not here."""
     named = settings_beside(path).get("loss_network")
     if named is not None:
-        named.pop("licence", None)
+        named.pop("license", None)
         return load_loss_network(**named)
     described = card.loss_network.get("description", "")
     for name in shipped_loss_networks():

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from fst.errors import FstError
 from fst.experiments.known_settings import keys_of
+from fst.system.old_names import new_key
 
 
 def prepare_overrides(arguments: list[str]) -> list[str]:
     """Make a user's ``key=value`` words safe for Hydra's grammar, before Hydra sees them.
 
-    Flags go first, as argparse wants them. Values of path-valued keys are quoted, also
-    in lists, which may come without their brackets. Layers of the
-    loss may be named without Hydra's ``+``, as any layer of the network may be asked for. In a
+    Flags go first, as argparse wants them. Keys of older versions get their names of today. Values
+    of path-valued keys are quoted, also in lists, which may come without their brackets. Layers of
+    the loss may be named without Hydra's ``+``, as any layer of the network may be asked for. In a
     multirun (``-m``) a value with commas is left to Hydra as a sweep unless it names a file that
     exists. A word that is neither a flag nor ``key=value`` is refused with a sentence.
     """
@@ -46,6 +47,10 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
             flags.append(word)
             continue
         key, equals, value = word.partition("=")
+        if new_key(key) != key:  # ++, as a user's own config may have the old name alone
+            key = new_key(key)
+            key = key if key.startswith("~") else f"++{key.lstrip('+')}"
+            word = f"{key}{equals}{value}"
         if not equals and not word.startswith("~"):
             raise FstError(f"'{word}' is not key=value; did you mean style={word}?")
         if key.lstrip("+") in keys_of("text") and value not in ("", "null", "???"):

@@ -54,10 +54,10 @@ def build_card(
     return Card(
         name=config.style.name,
         net=config.net.plain(),
-        painting={key: config.style[key] for key in ("title", "artist", "year", "licence")},
+        painting={key: config.style[key] for key in ("title", "artist", "year", "license")},
         loss_network={
             "description": loss.network.description,
-            "licence": config.loss_network.licence or loss.network.licence,
+            "license": config.loss_network.license or loss.network.license,
         },
         data={
             **{key: config.data[key] for key in card_only("data")},

@@ -25,6 +25,7 @@ from fst.experiments.known_settings import before, may_change
 from fst.system.console import first_process, say
 from fst.system.files import unused, write_whole
 from fst.system.machine import machine
+from fst.system.old_names import in_new_names
 from fst.training.checkpoint_files import (
     Checkpoint,
     Checkpoints,
@@ -107,7 +108,7 @@ class RunFolder:
             about = json.loads(self.about_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return about if isinstance(about, dict) else {}
+        return in_new_names(about) if isinstance(about, dict) else {}
 
     def write_about(
         self,
@@ -194,7 +195,7 @@ def go_on_from(
 
 def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
     try:
-        old = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+        old = in_new_names(yaml.safe_load(run.config_file.read_text(encoding="utf-8")))
         old_inputs = json.loads(run.about_file.read_text(encoding="utf-8"))["inputs"]
     except (yaml.YAMLError, OSError, ValueError, KeyError) as error:
         raise FstError(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
 from itertools import pairwise
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -25,6 +26,7 @@ from fst.experiments.config import Config, resolved
 from fst.experiments.known_settings import SETTINGS, keys_of
 from fst.experiments.overrides import prepare_overrides
 from fst.experiments.settings_help import settings_help
+from fst.system.old_names import RENAMED, in_new_names
 from fst.system.paths import configs_dir
 from fst.system.signals import STOP
 
@@ -38,7 +40,29 @@ def compose(name: str, words: Sequence[str] = ()) -> Config:
     running = GlobalHydra.instance().is_initialized()
     folder = str(configs_dir())
     with nullcontext() if running else hydra.initialize_config_dir(folder, version_base="1.3"):
-        return Config(resolved(hydra.compose(name, prepare_overrides(list(words)))))
+        prepared = prepare_overrides(list(words))
+        return Config(resolved(renamed(hydra.compose(name, prepared), prepared)))
+
+
+def renamed(config: DictConfig, words: Sequence[str]) -> DictConfig:
+    """A composed config with the keys of a user's own files by their names of today.
+
+    Those files come after the defaults, so their values count; what ``words`` say counts more.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    new = in_new_names(plain)
+    if new == plain:
+        return config
+    for word in words:
+        *groups, name = word.partition("=")[0].lstrip("+").split(".")
+        if name in RENAMED.values():
+            old_place, place = plain, new
+            for group in groups:
+                old_place, place = old_place[group], place[group]
+            place[name] = old_place[name]
+    found = OmegaConf.create(new)
+    OmegaConf.set_struct(found, True)
+    return found
 
 
 def check_settings(config: DictConfig) -> None:
@@ -112,7 +136,7 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
     def run(config: DictConfig) -> None:
         try:
             with STOP.watching():  # a job on a cluster begins here
-                task(config)
+                task(renamed(config, HydraConfig.get().overrides.task))
         except FstError as error:
             if HydraConfig.get().mode != RunMode.MULTIRUN:
                 raise SystemExit(f"fst {name}: {error}") from None

@@ -1,7 +1,7 @@
 """What runs a style's single pass: PyTorch, ONNX Runtime or OpenVINO, behind one call.
 
 A backend maps pixels (B, 3, H, W) uint8 RGB to stylized pixels of the same shape and type, within
-one grey level of eager PyTorch. The last two run a graph that PyTorch exports once and the user's
+one gray level of eager PyTorch. The last two run a graph that PyTorch exports once and the user's
 cache keeps; with a cached one, torch is never imported.
 """
 

@@ -47,12 +47,12 @@ class LossNetwork(nn.Module):
         std: tuple[float, ...],
         padding_mode: str,
         description: str,
-        licence: str | None = None,
+        license: str | None = None,
         factors: Mapping[str, Mapping[str, float]] | None = None,
         roots: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.licence = licence
+        self.license = license
         self.factors = {term: dict(by_layer) for term, by_layer in (factors or {}).items()}
         if padding_mode not in PADDING_MODES:
             raise FstError(

@@ -21,6 +21,7 @@ from torch import Tensor
 from fst.errors import FstError
 from fst.loss.loss_network import LossNetwork
 from fst.system.files import write_whole
+from fst.system.old_names import in_new_names
 from fst.system.paths import shipped_loss_networks
 
 # torchvision's names for its weights -> (mean, std) of the RGB input in [0, 1].
@@ -32,7 +33,7 @@ TORCHVISION = {
     ("vgg16", "IMAGENET1K_V1"): IMAGENET,
     ("vgg19", "IMAGENET1K_V1"): IMAGENET,
 }
-LICENCES = {CAFFE: "CC BY 4.0 (Oxford VGG)", IMAGENET: "BSD-3-Clause (torchvision)"}
+LICENSES = {CAFFE: "CC BY 4.0 (Oxford VGG)", IMAGENET: "BSD-3-Clause (torchvision)"}
 
 
 def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tensor, Tensor]]:
@@ -155,7 +156,7 @@ def load_loss_network(
             )
         padding_mode = padding_mode or metadata.get("padding_mode") or "zeros"
         source, description = path.name, path.name if file is not None else f"{name} (shipped)"
-        licence = metadata.get("licence") or metadata.get("source")
+        license = metadata.get("license") or metadata.get("source")
         factors = _factors(metadata.get("factors", "{}"), path)
         roots = _roots(state, path)
     else:
@@ -171,7 +172,7 @@ def load_loss_network(
         padding_mode = padding_mode or "zeros"
         state = _download(name, str(weights))
         source = description = f"{name} ({weights})"
-        licence = LICENCES[TORCHVISION[name, str(weights)]]
+        license = LICENSES[TORCHVISION[name, str(weights)]]
     mean, std = tuple(mean), tuple(std)
     if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise FstError(
@@ -184,7 +185,7 @@ def load_loss_network(
         std=std,
         padding_mode=padding_mode,
         description=description,
-        licence=licence,
+        license=license,
         factors=factors,
         roots=roots,
     )
@@ -227,7 +228,7 @@ def _read_state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
         if path.suffix == ".safetensors":
             with safe_open(str(path), "pt") as handle:
                 state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-                return state, dict(handle.metadata() or {})
+                return state, in_new_names(handle.metadata() or {})
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -21,7 +21,7 @@ CONTENT_DISTANCES = ("mse", "cosine")
 
 
 def gram_matrix(features: Tensor) -> Tensor:
-    """Uncentred channel covariance: features (B, C, H, W) -> (B, C, C), divided by C*H*W.
+    """Uncentered channel covariance: features (B, C, H, W) -> (B, C, C), divided by C*H*W.
 
     Johnson et al. 2016, equation 3. Computed in float32 at least, as half precision overflows.
     """
@@ -48,7 +48,7 @@ class _Products(torch.autograd.Function):
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Sum of squared differences of neighbouring pixels, per picture, mean over the batch.
+    """Sum of squared differences of neighboring pixels, per picture, mean over the batch.
 
     image (B, C, H, W) -> scalar, in the square of the image's units. It is a sum, as in the
     authors' code, so it grows with the number of pixels (Johnson et al. 2016, section 3.2,
@@ -150,7 +150,7 @@ class PerceptualLoss(nn.Module):
                 f"style image {width}x{height} is smaller than {needed} px, which "
                 f"{', '.join(self.style_layers)} need; pick a larger one or a larger style.size"
             )
-        #: squared differences of neighbours in the painting, for each pixel, in 0..255
+        #: squared differences of neighbors in the painting, for each pixel, in 0..255
         self.style_variation = float(total_variation(255 * style_image)) / (
             style_image.shape[-2] * style_image.shape[-1]
         )

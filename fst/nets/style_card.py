@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 import fst
 from fst.errors import FstError
+from fst.system.old_names import in_new_names
 
 FORMAT = "fst-style"
 FORMAT_VERSION = 1  # of a single painting's file
@@ -29,9 +30,9 @@ class Card:
 
     name: str
     net: dict[str, Any]  # arguments of TransformerNet
-    painting: dict[str, Any] = field(default_factory=dict)  # title, artist, year, licence
-    loss_network: dict[str, Any] = field(default_factory=dict)  # description, licence
-    data: dict[str, Any] = field(default_factory=dict)  # description, photos, licence
+    painting: dict[str, Any] = field(default_factory=dict)  # title, artist, year, license
+    loss_network: dict[str, Any] = field(default_factory=dict)  # description, license
+    data: dict[str, Any] = field(default_factory=dict)  # description, photos, license
     training: dict[str, Any] = field(default_factory=dict)  # steps, size, weights, time, machine
     losses: dict[str, float] = field(default_factory=dict)  # final, on held-out photos
     artifacts: dict[str, float] = field(default_factory=dict)  # final, on held-out photos
@@ -92,7 +93,8 @@ def read_cards(path: str | Path) -> list[Card]:
 
 
 def _card(path: Path, fields: Mapping[str, Any]) -> Card:
-    known = {key: value for key, value in fields.items() if key in Card.__dataclass_fields__}
+    new = in_new_names(fields)
+    known = {key: value for key, value in new.items() if key in Card.__dataclass_fields__}
     try:
         card = Card(**known)
     except TypeError:

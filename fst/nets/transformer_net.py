@@ -162,7 +162,7 @@ class TransformerNet(nn.Module):
     quarter of the operations.
 
     Departure: the output is ``(1 + tanh(output_gain * y)) / 2``. The authors' code has
-    ``150 * tanh`` around the mean colour, a little wider than the pixel range, and clips on saving;
+    ``150 * tanh`` around the mean color, a little wider than the pixel range, and clips on saving;
     ours is bounded by the range itself, so nothing is ever clipped and no gradient is cut by a
     clamp. A step of Adam moves each of the last layer's thousands of weights alike, so their sum
     jumps by units: at an ``output_gain`` of 1 whole regions are thrown into saturation and stay
@@ -171,7 +171,7 @@ class TransformerNet(nn.Module):
     Departure: the kernels of the last convolution do not respond at periods of 2 and 4 pixels
     (``remove_grid``). Between the pixels that are enlarged, edge-like kernels and ReLUs put a
     fixed lattice into the picture, which short trainings leave visible; whatever the layers before
-    make of it, it cannot pass. Neighbouring periods can: ``upsampling="bilinear"`` has less of
+    make of it, it cannot pass. Neighboring periods can: ``upsampling="bilinear"`` has less of
     those than ``"nearest"``, with which older style files were trained. Raises ``FstError`` for
     another one.
 

@@ -258,9 +258,9 @@ def color_drift(picture: Tensor, photo: Tensor, painting: Tensor | None = None) 
     means = [x.double().mean((1, 2)) for x in (picture, photo)]
     offset = means[0] - means[1]
     if painting is not None:
-        towards = painting.double().mean((1, 2)) - means[1]
-        share = (offset @ towards) / (towards.square().sum() + 1e-12)
-        offset = offset - share.clamp(0, 1) * towards
+        toward = painting.double().mean((1, 2)) - means[1]
+        share = (offset @ toward) / (toward.square().sum() + 1e-12)
+        offset = offset - share.clamp(0, 1) * toward
     return float(offset.norm())
 
 

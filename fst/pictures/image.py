@@ -1,6 +1,6 @@
 """Files <-> pictures <-> tensors (B, 3, H, W), RGB float in [0, 1].
 
-The only file that knows Pillow, 8-bit pixels, EXIF, ICC profiles, alpha and odd colour modes.
+The only file that knows Pillow, 8-bit pixels, EXIF, ICC profiles, alpha and odd color modes.
 torch is imported where a tensor is first asked for: files and arrays do without it.
 """
 
@@ -46,7 +46,7 @@ class Picture:
 
     rgb: Image.Image  # mode RGB
     alpha: Image.Image | None = None  # mode L, of the same size
-    icc_profile: bytes | None = None  # of an RGB colour space; None means sRGB
+    icc_profile: bytes | None = None  # of an RGB color space; None means sRGB
 
     def resized(self, shorter_side: int) -> Picture:
         """The same picture with its shorter side at ``shorter_side`` pixels."""
@@ -100,7 +100,7 @@ def picture_size(path: str | Path) -> tuple[int, int] | None:
 def read_picture(path: str | Path) -> Picture:
     """Read any picture file as an upright 8-bit RGB ``Picture``.
 
-    Grey, palette, CMYK, 16-bit and floating-point files are converted; a profile that is not RGB
+    Gray, palette, CMYK, 16-bit and floating-point files are converted; a profile that is not RGB
     is converted to sRGB; of an animation the first frame is taken.
     """
     image = open_image(path)
@@ -193,7 +193,7 @@ def save_picture(path: str | Path, picture: Picture, *, quality: int) -> None:
     if file_format in ("JPEG", "WEBP"):
         options["quality"] = quality
     if file_format == "JPEG":
-        options["subsampling"] = 0 if quality >= 90 else 2  # fine strokes are coloured
+        options["subsampling"] = 0 if quality >= 90 else 2  # fine strokes are colored
     buffer = io.BytesIO()
     try:
         image.save(buffer, format=file_format, **options)

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours (RGB in [0, 1]) of sky from top to horizon, sun, hills from far to near, water."""
+    """Colors (RGB in [0, 1]) of sky from top to horizon, sun, hills from far to near, water."""
 
     sky: tuple[tuple[float, float, float], ...]
     sun: tuple[float, float, float]
@@ -85,7 +85,7 @@ def smooth_noise(size: int, cells: int, rng: np.random.Generator, octaves: int =
 
 
 def landscape(size: int, palette: Palette, rng: np.random.Generator) -> tuple[Array, Array]:
-    """The invented scene: (colours (size, size, 3) in [0, 1], region numbers (size, size)).
+    """The invented scene: (colors (size, size, 3) in [0, 1], region numbers (size, size)).
 
     Regions are 0 for the sky, 1 for the sun, 2 and up for the hills, the last for the water.
     """
@@ -150,7 +150,7 @@ def flowing_strokes(size: int, rng: np.random.Generator) -> Array:
 
 
 def stained_glass(size: int, rng: np.random.Generator) -> Array:
-    """Panes of coloured glass between dark leads, each with its own streaks and light."""
+    """Panes of colored glass between dark leads, each with its own streaks and light."""
     colors, _ = landscape(size, GLASS, rng)
     across = 15
     grid = (np.mgrid[0:across, 0:across].reshape(2, -1).T + 0.5) / across
@@ -171,7 +171,7 @@ def stained_glass(size: int, rng: np.random.Generator) -> Array:
 
 
 def woodcut(size: int, rng: np.random.Generator) -> Array:
-    """Black lines carved along the forms over flat tints of colour, on cream paper."""
+    """Black lines carved along the forms over flat tints of color, on cream paper."""
     colors, regions = landscape(size, PRINT, rng)
     y, x = np.mgrid[0:size, 0:size] / size
     tone = colors.mean(-1)
@@ -201,7 +201,7 @@ def woodcut(size: int, rng: np.random.Generator) -> Array:
 
 
 def dots(size: int, rng: np.random.Generator) -> Array:
-    """Small dabs of pure colour side by side that mix in the eye."""
+    """Small dabs of pure color side by side that mix in the eye."""
     colors, _ = landscape(size, FIELD, rng)
     canvas = Image.new("RGB", (size, size), (236, 226, 205))
     draw = ImageDraw.Draw(canvas)
@@ -228,7 +228,7 @@ STYLES: dict[str, Callable[[int, np.random.Generator], Array]] = {
 
 
 def _gradient(stops: tuple[tuple[float, float, float], ...], where: Array) -> Array:
-    """Colours along ``stops`` at ``where`` in [0, 1]."""
+    """Colors along ``stops`` at ``where`` in [0, 1]."""
     places = np.linspace(0, 1, len(stops))
     table = np.array(stops)
     return np.stack([np.interp(where, places, table[:, c]) for c in range(3)], -1)

@@ -140,17 +140,17 @@ def _with(picture: Tensor, wave: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
 NEON = ((1.0, 0.1, 0.6), (0.1, 1.0, 0.2), (0.2, 0.3, 1.0), (1.0, 0.9, 0.1))
 VISIBLE = 5 / 255  # a dead rim along a blank edge changes less: nothing to see or to find
 PLANTED = {
-    "checkerboard, 4 grey levels": (checkerboard, "lattice"),
-    "cross-hatch, 4 grey levels": (cross_hatch, "lattice"),
-    "lines, 8 grey levels": (lines, "lattice"),
-    "weave of 3 px, 10 grey levels": (threads, "weave"),
+    "checkerboard, 4 gray levels": (checkerboard, "lattice"),
+    "cross-hatch, 4 gray levels": (cross_hatch, "lattice"),
+    "lines, 8 gray levels": (lines, "lattice"),
+    "weave of 3 px, 10 gray levels": (threads, "weave"),
     "dead rim, 6 px": (dead_rim, "frame"),
-    "frame, 77 grey levels": (dark_frame, "frame"),
-    "frame 14 px deep, 77 grey levels": (deep_frame, "frame"),
+    "frame, 77 gray levels": (dark_frame, "frame"),
+    "frame 14 px deep, 77 gray levels": (deep_frame, "frame"),
     "8 blotches, full contrast": (blotches, "blobs"),
     "neon blotch of a fifth of the side": (neon, "blotch"),
     "contrast x 2.5": (clipped, "clipping"),
-    "cast, 31 grey levels": (cast, "color_drift"),
+    "cast, 31 gray levels": (cast, "color_drift"),
 }
 
 
