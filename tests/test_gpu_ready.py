@@ -78,7 +78,7 @@ def test_instance_norm_in_half_precision_has_statistics_in_float32(dtype: torch.
         assert ((got.double() - exact).abs() < rounding).all()
 
 
-def test_half_precision_is_within_two_grey_levels_of_float32() -> None:
+def test_half_precision_is_within_two_gray_levels_of_float32() -> None:
     torch.manual_seed(0)
     net = TransformerNet(width=8, residual_blocks=2, output_gain=0.1, upsampling="bilinear").eval()
     photo = np.asarray(picture(96, 64, seed=1)).transpose(2, 0, 1)[None].copy()
