@@ -116,6 +116,7 @@ def test_training_raises_what_a_net_is_worth_and_the_card_says_it(
     assert many["iterations_from_noise"] > one["iterations_from_noise"]
     assert many["total"] < one["total"]
     assert set(Artifacts._fields) == many["artifacts"].keys()
+    assert all(0 < many["lock"][band] < 2 for band in ("fine", "coarse"))
     assert many["artifacts_flat"].keys() == {"constant", "sky"}
     for name in ("after_1_swirl_48.csv", "after_1_swirl_48.jpg", "after_1_swirl_48_curves.png"):
         assert (tmp_path / "made" / name).stat().st_size > 0
