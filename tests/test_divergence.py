@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -155,3 +156,11 @@ def test_rollbacks_are_limited(train: Train, capsys: pytest.CaptureFixture[str])
 def test_an_unknown_action_is_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     assert train("on_divergence=pray") == 2
     assert "on_divergence=pray is unknown; use one of stop, rollback" in capsys.readouterr().err
+
+
+def test_a_white_crop_leaves_gradients_finite(train: Train, tmp_path: Path) -> None:
+    white = tmp_path / "white"
+    white.mkdir()
+    for number in range(3):
+        Image.new("RGB", (80, 64), "white").save(white / f"{number}.png")
+    assert train(f"data.root={white}", f"data.val_root={white}", "net.residual_blocks=5") == 0
