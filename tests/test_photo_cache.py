@@ -162,7 +162,7 @@ def test_a_damaged_file_is_skipped_by_name_and_made_again_by_a_check(
         batches = [crops(cache)[number] for number in range(12)]
         skipped = {name: reason for batch in batches for name, reason in batch.skipped}
         assert list(skipped) == [str(path)]
-        assert "checksum" in skipped[str(path)] or "cannot be read" in skipped[str(path)]
+        assert "checksum" in skipped[str(path)] or "does not exist" in skipped[str(path)]
     assert prepare(photos, cache, "--check") == 0
     assert path.read_bytes() == whole
     path.write_bytes(flipped)

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fst.data.prepared_photo import SmallPhoto, file_name, read_small_photo
+from fst.data.prepared_photo import SUFFIX, SmallPhoto, file_name, read_small_photo
 from fst.errors import FstError
 from fst.pictures.image import find_pictures, picture_size, read_picture, resize_shorter
-from fst.system.files import write_whole
+from fst.system.files import open_regular, write_whole
 
 INDEX = "fst_photos.jsonl"
 FORMAT: dict[str, Any] = {"format": "fst-photos", "version": 1}
@@ -128,25 +128,55 @@ def cached_photos(folder: Path) -> list[Path]:
 def read_index(cache: Path) -> tuple[dict[str, Any], list[Entry]]:
     """(``size`` and whether it is ``complete``, the entries); the later of two for a photo counts.
 
-    Raises ``FstError`` if there is no such index.
+    Raises ``FstError`` if there is no such index, and for one that names a file that is no prepared
+    photo below ``cache``: what it names is read, and removed when its photo is gone.
     """
     try:
-        first, *lines = (cache / INDEX).read_text(encoding="utf-8").splitlines()
+        with open_regular(cache / INDEX) as handle:
+            first, *lines = handle.read().decode("utf-8").splitlines()
         header = json.loads(first)
         if header["format"] != FORMAT["format"] or header["version"] > FORMAT["version"]:
             raise ValueError(f"it is of format {header['format']} {header['version']}")
         known = {"size": int(header["size"]), "complete": bool(header["complete"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise FstError(
             f"{cache / INDEX} cannot be read ({error}); `fst prepare` into another folder"
         ) from None
     entries: dict[str, Entry] = {}
+    folders: dict[Path, bool] = {}
     for line in lines:
-        with contextlib.suppress(ValueError, TypeError):  # the last line may be cut
+        try:
             entry = Entry(**json.loads(line))
-            entries.pop(entry.photo, None)
-            entries[entry.photo] = entry
+        except (ValueError, TypeError, RecursionError):  # the last line may be cut
+            continue
+        if not _is_prepared(entry, cache, folders):
+            raise FstError(
+                f"{cache / INDEX} names {str(entry.file)[:100]!r}, which is no {SUFFIX} below it; "
+                "`fst prepare` into another folder"
+            )
+        entries.pop(entry.photo, None)
+        entries[entry.photo] = entry
     return known, list(entries.values())
+
+
+def _is_prepared(entry: Entry, cache: Path, folders: dict[Path, bool]) -> bool:
+    """Whether an entry is of the right types and its file's name that of one of ours in ``cache``.
+
+    ``folders`` keeps what is found of each folder: a link may lead out of the cache.
+    """
+    if not (isinstance(entry.photo, str) and isinstance(entry.file, str)):
+        return False
+    file = Path(entry.file)
+    if file.suffix != SUFFIX or ".." in file.parts or file.is_absolute() or "\0" in entry.file:
+        return False
+    if file.parent not in folders:
+        folders[file.parent] = _is_below(cache / file.parent, cache)
+    return folders[file.parent]
+
+
+def _is_below(folder: Path, cache: Path) -> bool:
+    top, real = os.path.realpath(cache), os.path.realpath(folder)
+    return real == top or Path(top) in Path(real).parents
 
 
 def _start(cache: Path, size: int) -> list[Entry]:
@@ -180,7 +210,11 @@ def _write(small: SmallPhoto, cache: Path, photo: str) -> str:
     file = Path(photo).with_name(file_name(Path(photo).name, data))
     try:
         (cache / file).parent.mkdir(parents=True, exist_ok=True)
-        (cache / file).write_bytes(data)  # no more than that: the checksum is in the name
+        if not _is_below((cache / file).parent, cache):
+            raise FstError(f"{(cache / file).parent} leads out of {cache}; remove that link")
+        (cache / file).unlink(missing_ok=True)  # it may be a link to somewhere else
+        with open(cache / file, "xb") as handle:
+            handle.write(data)  # no more than that: the checksum is in the name
     except OSError as error:
         raise FstError(f"{cache / file} cannot be written: {error.strerror or error}") from None
     return os.fspath(file)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from fst.errors import FstError
+from fst.system.files import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,7 +106,8 @@ def read_small_photo(path: str | Path) -> SmallPhoto:
     """Read a prepared photo; ``FstError`` if it is missing or does not match its checksum."""
     path = Path(path)
     try:
-        data = np.fromfile(path, np.uint8)
+        with open_regular(path) as handle:
+            data = np.fromfile(handle, np.uint8)
     except OSError as error:
         raise FstError(f"{path} cannot be read: {error.strerror or error}") from None
     if file_name(photo_name(path), data.data) != path.name:
@@ -117,6 +119,8 @@ def read_small_photo(path: str | Path) -> SmallPhoto:
     width, height = int(found[1]), int(found[2])
     split = len(header) + 1 + width * height
     half = ((height + 1) // 2, (width + 1) // 2)
+    if min(width, height) < 1 or data.size != split + 2 * half[0] * half[1]:
+        raise FstError(f"{path} does not hold the {width}x{height} px that it says")
     return SmallPhoto(
         luminance=data[len(header) + 1 : split].reshape(height, width),
         color=data[split:].reshape(*half, 2),

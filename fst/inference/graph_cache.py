@@ -1,7 +1,8 @@
 """Exported graphs of styles, kept in the user's cache folder for the next time.
 
 One file a graph, ``KEY-CHECKSUM.onnx``: the key is of the style's tensors and of how its net is
-built, the checksum of the file itself. A file that does not match is as good as none.
+built, the checksum of the file itself. A file that does not match is as good as none, and so is a
+graph whose tensors lie in other files.
 """
 
 from __future__ import annotations
@@ -9,21 +10,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 
 from fst.errors import FstError
 from fst.nets.style_card import Card
-from fst.system.files import write_whole
+from fst.system.files import open_regular, write_whole
 from fst.system.paths import cache_dir
 
+# A tensor that lies in another file has an entry with the key "location" in onnx.proto: field 1, of
+# 8 bytes, both numbers as varints, which may be longer than they need be. Ours have none, and a
+# runtime would open whatever file it names.
+EXTERNAL = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 GRAPH_VERSION = 2  # raise it when the same tensors would make another graph
 
 
 def load_graph(card: Card) -> bytes | None:
     """The cached graph of a style, an ``.onnx`` file; None if there is none that is whole."""
     for path in sorted(cache_dir().glob(f"{_key(card)}-*.onnx")):
-        with contextlib.suppress(OSError):
-            data = path.read_bytes()
-            if path.stem.endswith(f"-{_digest(data)}"):
+        with contextlib.suppress(OSError, FstError):
+            with open_regular(path) as handle:
+                data = handle.read()
+            if path.stem.endswith(f"-{_digest(data)}") and not EXTERNAL.search(data):
                 return data
     return None
 

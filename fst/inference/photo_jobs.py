@@ -23,6 +23,8 @@ from fst.pictures.image import (
     save_picture,
 )
 
+Identity = tuple[int, int]  # device and number of a file
+
 
 @dataclass(frozen=True)
 class Job:
@@ -117,22 +119,23 @@ def stylize_files(
 
     An outcome's result is the path written; its error is an ``FstError``.
     """
+    inputs = frozenset(filter(None, (_identity(job.photo) for job in jobs)))
     return overlap(
         jobs,
-        read=partial(_read, limits=limits),
+        read=partial(_read, limits=limits, inputs=inputs),
         work=partial(_stylize, stylizer=stylizer, limits=limits),
         write=partial(_write, limits=limits),
     )
 
 
-def _read(job: Job, *, limits: Limits) -> tuple[Path, Picture]:
+def _read(job: Job, *, limits: Limits, inputs: frozenset[Identity]) -> tuple[Path, Picture]:
     if job.suffix_given:
-        _require_free(job.target, job.photo, force=limits.force)
+        _require_free(job.target, job.photo, inputs, force=limits.force)
     photo = read_picture(job.photo)
     target = job.target
     if not job.suffix_given:
         target = target.with_name(target.name + (".png" if photo.alpha else ".jpg"))
-        _require_free(target, job.photo, force=limits.force)
+        _require_free(target, job.photo, inputs, force=limits.force)
     if limits.size is not None and limits.size < min(photo.rgb.size):
         photo = photo.resized(limits.size)
     return target, photo
@@ -171,8 +174,20 @@ def count_pixels(photos: Sequence[Path], size: int | None) -> int:
     return int(total)
 
 
-def _require_free(target: Path, photo: Path, *, force: bool) -> None:
-    if target.exists() and photo.exists() and target.samefile(photo):
+def _identity(path: Path) -> Identity | None:
+    """What tells a file from all others, whatever it is called; None if it is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _require_free(target: Path, photo: Path, inputs: frozenset[Identity], *, force: bool) -> None:
+    there = _identity(target)
+    if there is not None and there == _identity(photo):
         raise FstError(f"{target} is the photo itself; give another output with -o")
-    if target.exists() and not force:
+    if there in inputs:
+        raise FstError(f"{target} is one of the photos to stylize; give another output with -o")
+    if os.path.lexists(target) and not force:
         raise FstError(f"{target} exists already; use --force to replace it, or -o elsewhere")

@@ -6,8 +6,11 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from fst.errors import FstError
 
@@ -24,13 +27,18 @@ def write_whole(path: Path, data: bytes, *, check: Callable[[Path], None] | None
     """Write ``data`` to ``path`` whole or not at all, making its folder; else ``FstError``.
 
     The file is written beside its place, flushed to the disk and renamed, and the folder flushed.
+    Its name until then, ``.NAME.RANDOM.part``, cannot be guessed, and nothing that has it already
+    is opened: no link that somebody has put there leads anywhere else.
 
     ``check`` may look at the written file before it takes its place, and refuse it by raising.
     """
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    # 40 characters are 160 bytes at most, and a name may have 255
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
+    made = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as handle:
+        with open(temporary, "xb") as handle:  # O_EXCL, which follows no link either
+            made = True
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
@@ -41,8 +49,41 @@ def write_whole(path: Path, data: bytes, *, check: Callable[[Path], None] | None
     except OSError as error:
         raise FstError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if made:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file to be read, if it is one: no pipe, which would be waited for, and no device.
+
+    Raises ``FstError`` naming what it is, or why it cannot be opened.
+    """
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError
+        if stat.S_ISREG(status.st_mode):
+            # should it have become a pipe just now, it is not waited for either
+            handle = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
+            if stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+                return handle
+            handle.close()
+    except FileNotFoundError:
+        raise FstError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise FstError(f"{path} is a folder, not a file") from None
+    except PermissionError:
+        raise FstError(f"{path} may not be read; change its permissions") from None
+    except OSError as error:
+        raise FstError(f"{path} cannot be opened: {error.strerror or error}") from None
+    except ValueError:  # a zero byte in the name
+        raise FstError(f"{str(path)!r} is no name of a file") from None
+    raise FstError(f"{path} is no regular file but a pipe, a socket or a device; leave it out")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _flush_folder(folder: Path) -> None:
