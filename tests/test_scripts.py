@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from PIL import Image
 
 from fst.nets.style_file import load_style
+
+from .conftest import Train
 
 ROOT = Path(__file__).parent.parent
 TINY = ["net.width=4", "data.size=32", "style.size=64", "trainer.accelerator=cpu"]
@@ -55,3 +58,20 @@ def test_train_all_styles_trains_those_asked_for(photos: Path, tmp_path: Path) -
     assert missing.returncode == 2
     assert "no folder nowhere" in missing.stderr
     assert "PHOTOS PAINTINGS" in run(tmp_path, "sh", script).stderr
+
+
+def test_a_run_that_has_not_ended_gives_a_style_file(train: Train, tmp_path: Path) -> None:
+    assert train("half=false", "style.title=Swirl", "data.description=Tiny") == 0
+    command = [sys.executable, ROOT / "scripts" / "style_of_run.py", "runs/swirl", "-o"]
+    done = run(tmp_path, *command, "so_far.safetensors")
+    assert done.returncode == 0, done.stderr
+    whole, card = load_style(tmp_path / "runs" / "swirl" / "swirl.safetensors")
+    so_far, told = load_style(tmp_path / "so_far.safetensors")
+    pairs = zip(whole.state_dict().values(), so_far.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert told.painting == card.painting
+    assert told.training["steps"] == card.training["steps"] == 6
+    assert told.training["weights"] == card.training["weights"]
+    none = run(tmp_path, *command[:2], tmp_path, "-o", "x.safetensors")
+    assert none.returncode == 1
+    assert "holds no run of fst train with a checkpoint" in none.stderr
