@@ -10,6 +10,7 @@ from importlib import import_module
 
 import fst
 from fst.errors import FstError
+from fst.system.console import shown
 from fst.system.signals import STOP
 
 VERBS = {
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.insert(0, os.environ[VERB_VARIABLE])
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
-        print(f"fst: '{verb}' is no verb; use one of {', '.join(VERBS)}", file=sys.stderr)
+        print(f"fst: '{shown(verb)}' is no verb; use one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     try:
         with STOP.watching():
@@ -58,11 +59,11 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.flush()
             return int(code or 0)
     except FstError as error:
-        print(f"fst {verb}: {error}", file=sys.stderr)
+        print(f"fst {verb}: {shown(error)}", file=sys.stderr)
         return 2
     except SystemExit as stop:  # argparse and Hydra end so; a sentence is a user's mistake
         if isinstance(stop.code, str):
-            print(stop.code, file=sys.stderr)
+            print(shown(stop.code), file=sys.stderr)
             return 2
         return int(stop.code or 0)
     except KeyboardInterrupt:

@@ -22,7 +22,7 @@ def rewrite(path: Path, out: Path, **card_changes: object) -> Path:
     with safe_open(str(path), "pt") as handle:
         tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
         metadata = handle.metadata()
-    card = json.loads(metadata["card"]) | card_changes
+    card = json.loads(metadata["card"]) | {"sha256_all": ""} | card_changes
     save_file(tensors, out, {**metadata, "card": json.dumps(card)})
     return out
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fst.benchmark.report import plot_passes, tables
 from fst.errors import FstError
+from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.system.files import make_folder, write_whole
 
 PARTS = ("step", "loading", "pass", "folder", "start")
@@ -38,10 +39,11 @@ def main(argv: list[str] | None = None) -> int:
         raise FstError(f"--plot {options.plot} must end in one of {', '.join(PLOTS)}")
     from fst.benchmark.parts import benchmark_cpu, benchmark_device, lost_ratios
 
-    if options.device is not None:
-        benchmark_device(options, photos, parts)
-        return 0
-    rows = benchmark_cpu(options, photos, parts)
+    with cards_trusted(options.trust_card):
+        if options.device is not None:
+            benchmark_device(options, photos, parts)
+            return 0
+        rows = benchmark_cpu(options, photos, parts)
     if options.markdown is not None:
         write_whole(options.markdown, tables(rows).encode())
     if options.plot is not None:
@@ -103,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--photos", type=Path, metavar="FOLDER", help="default: scikit-image's four"
     )
     parser.add_argument("--style", default="great_wave", help="of the folder and the start")
+    parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     parser.add_argument("--size", type=number, default=256, help="of a training step")
     parser.add_argument("--batch", type=number, default=4, help="of a training step")
     parser.add_argument("--width", type=number, default=32, help="of the net in a single pass")

@@ -21,7 +21,7 @@ from fst.evaluation.trained_with import loss_of, network_of, painting_of
 from fst.experiments.config import Config, resolved
 from fst.experiments.parts import build_network
 from fst.experiments.settings import check_settings, run_hydra
-from fst.nets.style_card import parted_address, read_card
+from fst.nets.style_card import cards_trusted, parted_address, read_card
 from fst.nets.style_names import find_style
 from fst.system.console import say
 from fst.system.files import make_folder, unused, write_whole
@@ -32,7 +32,10 @@ LEAST_SIZE = 32  # pixels that artifacts can be scored on
 
 def main(argv: list[str] | None = None) -> None:
     """``argv`` are Hydra overrides and flags, as after ``fst evaluate`` on a command line."""
-    run_hydra("evaluate", evaluate, sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    trusted = "--trust-card" in arguments
+    with cards_trusted(trusted):
+        run_hydra("evaluate", evaluate, [a for a in arguments if a != "--trust-card"])
 
 
 def evaluate(composed: DictConfig) -> list[dict[str, Any]]:

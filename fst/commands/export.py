@@ -10,12 +10,19 @@ from pathlib import Path
 
 from fst.errors import FstError
 from fst.inference.graph_file import FORMATS, export_graph
+from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.nets.style_file import load_style
 from fst.nets.style_names import find_style, style_label
+from fst.system.console import shown_in_line
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
+    with cards_trusted(options.trust_card):
+        return _export(options)
+
+
+def _export(options: argparse.Namespace) -> int:
     style = find_style(options.style)
     net, card = load_style(style)
     suffix = f".{options.format}"
@@ -28,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     if path.exists() and not options.force:
         raise FstError(f"{path} exists already; use --force to replace it, or -o elsewhere")
     parity = export_graph(net, card, path, file_format=options.format, half=options.half)
-    print(f"{path} ({path.stat().st_size / 1e6:.1f} MB): uint8 (batch, 3, height, width), RGB")
+    megabytes = path.stat().st_size / 1e6
+    print(f"{shown_in_line(path)} ({megabytes:.1f} MB): uint8 (batch, 3, height, width), RGB")
     print(
         f"parity with eager PyTorch at {', '.join(parity['shapes'])}: largest difference "
         f"{parity['max_difference']} of 255, mean {parity['mean_difference']:.5f}"
@@ -47,4 +55,5 @@ def _parser() -> argparse.ArgumentParser:
         "--half", action="store_true", help="in float16, for GPUs: within 2 of 255 of float32"
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     return parser

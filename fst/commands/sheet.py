@@ -12,12 +12,19 @@ import re
 from pathlib import Path
 
 from fst.errors import FstError
+from fst.nets.style_card import TRUST_HELP, cards_trusted
+from fst.system.console import shown_in_line
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.count < 1 or options.size < 64:
         raise FstError("--count must be 1 or more, --size 64 or more")
+    with cards_trusted(options.trust_card):
+        return _sheet(options)
+
+
+def _sheet(options: argparse.Namespace) -> int:
     from fst.data.photo_files import read_photo, training_and_held_out
     from fst.evaluation.sweep import find_runs, grid_of, pictures, rank, varying
     from fst.pictures.image import Picture, save_picture
@@ -43,14 +50,15 @@ def main(argv: list[str] | None = None) -> int:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    print(f"runs           {len(runs)}, which differ in {', '.join(varying(runs)) or 'nothing'}")
+    differ = shown_in_line(", ".join(varying(runs)) or "nothing")
+    print(f"runs           {len(runs)}, which differ in {differ}")
     for row in rows:
         findings = row["findings"] or "none"
         print(
-            f"rank {row['rank']:<5} {row['run']}  content {row['content']:.4g}  "
+            f"rank {row['rank']:<5} {shown_in_line(row['run'])}  content {row['content']:.4g}  "
             f"style {row['style']:.4g}  artifacts {findings}"
         )
-    print(f"sheet          {picture}\ntable          {listing}")
+    print(f"sheet          {shown_in_line(picture)}\ntable          {shown_in_line(listing)}")
     return 0
 
 
@@ -63,4 +71,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=4, help="of the photos (default 4)")
     parser.add_argument("--size", type=int, default=256, help="shorter side (default 256)")
     parser.add_argument("-o", "--output", default="sheet", help="PATH.jpg and PATH.csv")
+    parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     return parser

@@ -14,14 +14,20 @@ from fst.errors import FstError
 from fst.inference.backends import BACKENDS
 from fst.inference.photo_jobs import Limits, count_pixels, plan, stylize_files
 from fst.inference.stylizer import Stylizer
-from fst.nets.style_card import read_card
+from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
 from fst.nets.style_file import MIN_SIDE
 from fst.nets.style_names import find_style, style_label
+from fst.system.console import shown_in_line
 from fst.system.machine import keep_freed_memory
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
+    with cards_trusted(options.trust_card):
+        return _stylize(options)
+
+
+def _stylize(options: argparse.Namespace) -> int:
     if not 1 <= options.quality <= 100:
         raise FstError(f"--quality {options.quality} is not in 1 .. 100")
     if options.size is not None and options.size < MIN_SIDE:
@@ -58,7 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         for part, seconds in zip(parts, (done.read_s, done.work_s, done.write_s), strict=True):
             parts[part] += seconds
         count = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
-        print(f"{count}{done.item.photo} -> {done.result} ({done.seconds:.1f} s)", flush=True)
+        line = shown_in_line(f"{done.item.photo} -> {done.result}")
+        print(f"{count}{line} ({done.seconds:.1f} s)", flush=True)
     if len(jobs) > 1:
         took = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
         print(
@@ -69,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(sentence: str) -> None:
-    print(f"fst stylize: {sentence}", file=sys.stderr, flush=True)
+    print(f"fst stylize: {shown_in_line(sentence)}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,4 +103,5 @@ def _parser() -> argparse.ArgumentParser:
         "one that is not installed is answered with the command that brings it",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
+    parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     return parser

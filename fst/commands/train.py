@@ -30,6 +30,7 @@ from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settle
 from fst.experiments.warm_start import best_row, find_start, known_weights
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
+from fst.nets.style_card import cards_trusted
 from fst.nets.style_file import save_styles
 from fst.nets.style_names import shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
@@ -42,13 +43,15 @@ from fst.training.lightning_module import FastStyleTransfer
 
 def main(argv: list[str] | None = None) -> None:
     """``argv`` are Hydra overrides and flags, as after ``fst train`` on a command line."""
-    arguments = sys.argv[1:] if argv is None else argv
+    given = sys.argv[1:] if argv is None else argv
+    arguments = [a for a in given if a != "--trust-card"]  # of the style of warm_start
     chosen = any(a.startswith(("experiment=", "hydra/launcher=")) for a in arguments)
     if not chosen and not torch.cuda.is_available():
         arguments = [*arguments, "experiment=laptop"]
         note = "no CUDA GPU here: experiment=laptop (experiment=paper is the paper's whole recipe)"
         print(note, file=sys.stderr)
-    run_hydra("train", train, arguments)
+    with cards_trusted("--trust-card" in given):
+        run_hydra("train", train, arguments)
 
 
 def train(composed: DictConfig) -> Path:

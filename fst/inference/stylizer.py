@@ -10,7 +10,7 @@ from PIL import Image
 
 from fst.errors import FstError
 from fst.inference.backends import is_out_of_memory, open_backend
-from fst.nets.style_card import net_width, read_card
+from fst.nets.style_card import cards_trusted, net_width, read_card
 from fst.nets.style_file import MIN_SIDE
 from fst.nets.style_names import find_style
 from fst.pictures.image import Picture, from_array, to_array, to_picture
@@ -25,8 +25,9 @@ class Stylizer:
     ``openvino``, the last two on the CPU only, or ``auto``: the fastest that is worth its start
     for ``pixels_to_come`` in all pictures together (see
     ``fst.inference.backends.choose_backends``). ``say`` is told, in a sentence, what takes long or
-    goes wrong on the way to it. Raises ``FstError`` for a style that is unknown or damaged, a
-    device that is not here, a backend that is not installed.
+    goes wrong on the way to it. ``trust_card`` takes an older file's card as it is, whatever its
+    ``output_gain``, though no checksum covers it. Raises ``FstError`` for a style that is unknown
+    or damaged, a device that is not here, a backend that is not installed.
 
     >>> stylizer = Stylizer("great_wave")
     >>> stylizer(Image.open("photo.jpg")).save("wave.jpg")
@@ -40,13 +41,15 @@ class Stylizer:
         backend: str = "torch",
         pixels_to_come: int = 0,
         say: Callable[[str], None] = lambda line: None,
+        trust_card: bool = False,
     ) -> None:
-        self.path = find_style(style)
-        self.card = read_card(self.path)
-        self.name = self.card.name
-        self.backend = open_backend(
-            backend, self.path, device=device, pixels=pixels_to_come, say=say
-        )
+        with cards_trusted(trust_card):
+            self.path = find_style(style)
+            self.card = read_card(self.path)
+            self.name = self.card.name
+            self.backend = open_backend(
+                backend, self.path, device=device, pixels=pixels_to_come, say=say
+            )
 
     def __call__(self, photo: Image.Image) -> Image.Image:
         """A Pillow image of any mode -> RGB, or RGBA if it has transparency, of the same size.

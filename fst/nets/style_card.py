@@ -6,9 +6,10 @@ place of a file. Reading a card needs neither torch nor Hydra nor Lightning, and
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,28 @@ from safetensors import SafetensorError, safe_open
 
 import fst
 from fst.errors import FstError
+from fst.nets.card_schema import (
+    LONGEST_NAME,
+    STORED,
+    USUAL_GAIN,
+    Shapes,
+    Unfit,
+    header_bytes,
+    parsed,
+    require_fit,
+    require_joinable,
+    require_net,
+    require_types,
+    whole_sha256,
+)
+from fst.system.console import note_once
 from fst.system.old_names import in_new_names
 
 FORMAT = "fst-style"
 FORMAT_VERSION = 1  # of a single painting's file
 SEVERAL_VERSION = 2
 SUFFIX = ".safetensors"
+TRUST_HELP = "take an older file's card as it is, though no checksum covers it"
 
 
 @dataclass
@@ -40,6 +57,7 @@ class Card:
     evaluation: list[dict[str, Any]] = field(default_factory=list)  # by `fst evaluate`, if run
     fst_version: str = ""
     sha256: str = ""  # of the tensors, see tensors_sha256
+    sha256_all: str = ""  # of what makes the picture, see whole_sha256; "" in older files
     format_version: int = FORMAT_VERSION
 
 
@@ -59,52 +77,110 @@ def read_card(path: str | Path) -> Card:
 
 
 def read_cards(path: str | Path) -> list[Card]:
-    """The cards of a file, one a painting; ``FstError`` for a foreign or damaged file."""
+    """The cards of a file, one a painting; ``FstError`` for a foreign or damaged file.
+
+    A card is compared with the shapes of its tensors and with ``sha256_all``. In an older file
+    nothing covers it: a line says so, once, and a gain that no shipped style ever had is refused
+    outside ``cards_trusted``, as a single flipped bit of it moves every pixel.
+    """
+    cards = listed_cards(path)
+    for card in cards:
+        gain = card.net["output_gain"]
+        if card.sha256_all:
+            continue
+        if gain != USUAL_GAIN and not _TRUSTED.get():
+            raise FstError(
+                f"{path} is of an older format whose card no checksum covers, and its output_gain "
+                f"is {gain:g}, not {USUAL_GAIN}; give --trust-card if you know that it is right"
+            )
+        note_once(
+            f"{path} is of an older format: a checksum covers its tensors, and nothing its card"
+        )
+    return cards
+
+
+_TRUSTED: ContextVar[bool] = ContextVar("_TRUSTED", default=False)
+
+
+@contextmanager
+def cards_trusted(trusted: bool = True) -> Iterator[None]:
+    """Within, what older files' cards say is taken as it is: what ``--trust-card`` asks for."""
+    token = _TRUSTED.set(trusted or _TRUSTED.get())
+    try:
+        yield
+    finally:
+        _TRUSTED.reset(token)
+
+
+def listed_cards(path: str | Path) -> list[Card]:
+    """``read_cards`` for a list of what there is, without a word on older files."""
     path = Path(path)
     if not path.is_file():
         raise FstError(f"style file {path} does not exist; `fst list` shows the styles at hand")
-    try:
-        with safe_open(str(path), "np") as handle:
-            metadata = handle.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise FstError(f"{path} is damaged or not a style file ({error})") from None
+    metadata, shapes = _header(path)
     if metadata.get("format") != FORMAT:
         raise FstError(f"{path} is not a style of fst: its metadata lack format '{FORMAT}'")
     try:
-        fields = json.loads(metadata["card"])
-        version = int(fields["format_version"])
-    except (KeyError, ValueError, TypeError):
-        raise FstError(f"{path} is damaged: its card cannot be read") from None
+        fields = parsed(metadata.get("card", ""))
+        version = fields.get("format_version")
+        if not isinstance(version, int) or isinstance(version, bool):
+            raise Unfit("its card cannot be read")
+    except Unfit as error:
+        raise FstError(f"{path} is damaged: {error}") from None
     if version > SEVERAL_VERSION:
         raise FstError(
             f"{path} has style format {version}, newer than {SEVERAL_VERSION}, the newest that "
             f"fst {fst.__version__} reads; update fst"
         )
-    if version < SEVERAL_VERSION:
-        return [_card(path, fields)]
     try:
-        every = [joined(fields["shared"], own) for own in fields["styles"]]
-    except (KeyError, TypeError, AttributeError):
-        raise FstError(f"{path} is damaged: its cards cannot be read") from None
-    cards = [_card(path, one) for one in every]
-    if len({card.name for card in cards}) != len(cards) or len(cards) < 2:
-        raise FstError(f"{path} is damaged: its styles have no names of their own")
+        if version < SEVERAL_VERSION:
+            cards = [_card(path, fields)]
+        else:
+            shared, own = require_joinable(fields.get("shared"), fields.get("styles"))
+            cards = [_card(path, joined(shared, one)) for one in own]
+            named = {card.name for card in cards}
+            if len(named) != len(cards) or len(cards) < 2:
+                raise Unfit("its card does not give its styles names of their own")
+        for card in cards:
+            if card.net != cards[0].net:
+                raise Unfit("its card has other arguments than a net")
+        require_fit(cards[0].net, shapes, len(cards))
+        for row, card in enumerate(cards):
+            place = row if version == SEVERAL_VERSION else None
+            if card.sha256_all and card.sha256_all != whole_sha256(asdict(card), place):
+                raise Unfit("its card does not match its checksum")
+    except Unfit as error:
+        raise FstError(f"{path} is damaged: {error}") from None
     return cards
+
+
+def _header(path: Path) -> tuple[dict[str, str], Shapes]:
+    """The metadata of a safetensors file and the shapes of its tensors, which are not read."""
+    try:
+        header_bytes(path)
+        with safe_open(str(path), "np") as handle:
+            metadata = handle.metadata() or {}
+            slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118
+            kinds = {part.get_dtype() for part in slices.values()}
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+    except (SafetensorError, OSError, Unfit) as error:
+        raise FstError(f"{path} is damaged or not a style file ({error})") from None
+    if metadata.get("format") == FORMAT and not kinds <= STORED:
+        raise FstError(f"{path} is damaged: its tensors are of types that no net has")
+    return metadata, shapes
 
 
 def _card(path: Path, fields: Mapping[str, Any]) -> Card:
     new = in_new_names(fields)
     known = {key: value for key, value in new.items() if key in Card.__dataclass_fields__}
-    try:
-        card = Card(**known)
-    except TypeError:
-        raise FstError(f"{path} is damaged: its card lacks fields") from None
-    mappings = (card.net, card.painting, card.loss_network, card.data, card.training)
-    if not all(isinstance(part, dict) for part in (*mappings, card.losses, card.export)):
-        raise FstError(f"{path} is damaged: its card has fields of the wrong kind")
-    if not _is_plain_name(card.name):
-        raise FstError(f"{path} is not safe to use: its name {card.name!r} is no plain file name")
-    return card
+    if not {"name", "net"} <= known.keys():
+        raise Unfit("its card lacks fields")
+    require_types(known)
+    require_net(known["net"])
+    if not is_plain_name(known["name"]):
+        name = repr(known["name"])[:LONGEST_NAME]
+        raise FstError(f"{path} is not safe to use: its name {name} is no plain file name")
+    return Card(**known)
 
 
 def parted_address(path: str | Path) -> tuple[Path, str | None]:
@@ -144,16 +220,16 @@ def joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
-def net_width(card: Card) -> float:
+def net_width(card: Card) -> int:
     """Channels after the net's first convolution, which time and memory go by."""
-    width = card.net.get("width")
-    return width if isinstance(width, int | float) and width > 0 else 32
+    return int(card.net["width"])
 
 
-def _is_plain_name(name: object) -> bool:
+def is_plain_name(name: object) -> bool:
     """Names become parts of output paths, so a stranger's card must not steer them elsewhere."""
     return (
         isinstance(name, str)
+        and len(name) <= LONGEST_NAME
         and name not in ("", ".", "..")
         and name.isprintable()
         and not set(name) & set("/\\")

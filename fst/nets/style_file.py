@@ -24,6 +24,7 @@ from safetensors import deserialize
 
 import fst
 from fst.errors import FstError
+from fst.nets.card_schema import finite, whole_sha256
 from fst.nets.style_card import (
     FORMAT,
     FORMAT_VERSION,
@@ -50,11 +51,33 @@ DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float6
 def tensors_sha256(data: bytes) -> str:
     """SHA-256 over names, types, shapes and bytes of a safetensors file, in order of the names."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(deserialize(data), key=lambda item: item[0]):
+    for name, tensor in _sorted(data):
         dtype = DTYPES.get(tensor["dtype"], tensor["dtype"])
         digest.update(f"{name} torch.{dtype} {tuple(tensor['shape'])}\n".encode())
         digest.update(tensor["data"])
     return digest.hexdigest()
+
+
+def _sorted(data: bytes) -> list[tuple[str, Any]]:
+    return sorted(deserialize(data), key=lambda item: item[0])
+
+
+def _require_whole(path: str | Path, data: bytes, card: Card) -> None:
+    """Raise ``FstError`` unless tensors match the card's checksum and are finite numbers."""
+    import numpy as np
+
+    if tensors_sha256(data) != card.sha256:
+        raise FstError(f"{path} is damaged: its tensors do not match the checksum in its card")
+    for name, tensor in _sorted(data):
+        if tensor["dtype"] == "BF16":  # the upper half of a float32
+            values = np.frombuffer(tensor["data"], "<u2").astype("<u4") << 16
+            values = values.view("<f4")
+        else:
+            kind = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}[tensor["dtype"]]
+            values = np.frombuffer(tensor["data"], kind)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(values.astype("<f4")).all():
+                raise FstError(f"{path} is damaged: {name} of its net holds NaN or infinity")
 
 
 def save_style(path: str | Path, net: TransformerNet, card: Card, *, half: bool) -> None:
@@ -115,7 +138,9 @@ def save_styles(
 def _write_several(path: Path, tensors: dict[str, Tensor], cards: Sequence[Card]) -> None:
     from safetensors.torch import save
 
-    every = [asdict(card) for card in cards]
+    for row, card in enumerate(cards):
+        card.sha256_all = whole_sha256(asdict(card), row)
+    every = [finite(asdict(card)) for card in cards]
     shared, own = parted(every)
     top = {
         "format_version": SEVERAL_VERSION,
@@ -142,7 +167,8 @@ def rewrite_card(path: str | Path, card: Card) -> None:
 def _write(path: Path, tensors: dict[str, Tensor], card: Card) -> None:
     from safetensors.torch import save
 
-    metadata = {"format": FORMAT, "card": json.dumps(asdict(card), ensure_ascii=False)}
+    card.sha256_all = whole_sha256(asdict(card), None)
+    metadata = {"format": FORMAT, "card": json.dumps(finite(asdict(card)), ensure_ascii=False)}
     write_whole(path, save(tensors, metadata))
 
 
@@ -192,8 +218,7 @@ def read_checked(path: str | Path) -> tuple[Card, bytes]:
     data = file.read_bytes()
     if name is not None:
         data = rows_of(data, [one.name for one in read_cards(file)].index(name))
-    if tensors_sha256(data) != card.sha256:
-        raise FstError(f"{path} is damaged: its tensors do not match the checksum in its card")
+    _require_whole(path, data, card)
     return card, data
 
 
@@ -202,8 +227,7 @@ def _checked_file(file: Path) -> bytes:
     data, cards = file.read_bytes(), read_cards(file)
     for row, card in enumerate(cards):
         own = data if len(cards) == 1 else rows_of(data, row)
-        if tensors_sha256(own) != card.sha256:
-            raise FstError(f"{file} is damaged: its tensors do not match the checksum in its card")
+        _require_whole(file, own, card)
     return data
 
 

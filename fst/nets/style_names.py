@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fst.errors import FstError
-from fst.nets.style_card import SUFFIX, parted_address, read_cards
+from fst.nets.style_card import SUFFIX, listed_cards, parted_address
 from fst.system.paths import checkpoints_dir
 
 
@@ -41,7 +41,7 @@ def _styles_in(files: Mapping[str, Path]) -> dict[str, Path]:
     among: dict[str, Path] = {}
     for name, path in files.items():
         try:
-            cards = read_cards(path)
+            cards = listed_cards(path)
         except FstError:  # whoever asks for it is told
             cards = []
         if len(cards) < 2:

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.errors import FstError
-
-UPSAMPLINGS = ("nearest", "bilinear")
+from fst.nets.card_schema import UPSAMPLINGS
 
 
 class ConvLayer(nn.Module):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
+import unicodedata
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +31,39 @@ def first_process() -> bool:
 def say(line: str) -> None:
     """Print a line, on the first process only."""
     if first_process():
-        print(line, flush=True)
+        print(shown(line), flush=True)
+
+
+def shown(text: object) -> str:
+    """Text for a terminal: what would steer it is escaped; line ends, letters and spaces stay.
+
+    File names and cards are other people's, and an escape sequence in them could clear the
+    screen, rename the window or reorder the words of a line.
+    """
+    return "".join(c if c == "\n" or _is_visible(c) else _escaped(c) for c in str(text))
+
+
+def shown_in_line(text: object) -> str:
+    """``shown`` of what must stay within one line."""
+    return shown(text).replace("\n", r"\n")
+
+
+def _is_visible(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+_NOTED: set[str] = set()
+
+
+def note_once(sentence: str, kind: str = "older style file") -> None:
+    """A line to stderr, only the first of its kind in this process."""
+    if kind not in _NOTED and first_process():
+        _NOTED.add(kind)
+        print(f"fst: {shown_in_line(sentence)}", file=sys.stderr, flush=True)
 
 
 def hush_libraries() -> None:

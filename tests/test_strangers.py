@@ -1,0 +1,266 @@
+"""Files from strangers: style files, loss networks, checkpoints and run folders that lie."""
+
+import json
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load, save_file
+
+from fst.cli import main
+from fst.errors import FstError
+from fst.inference.stylizer import Stylizer
+from fst.nets.card_schema import shapes_of
+from fst.nets.style_card import Card, read_card, read_cards
+from fst.nets.style_file import load_style, rewrite_card, save_styles
+from fst.nets.style_names import find_style, shipped_styles
+from fst.nets.transformer_net import TransformerNet
+from fst.system import console
+from tests.conftest import picture
+
+ESCAPES = "\x1b[2J\x1b]0;owned\x07\x1b[31mRED\x9b5m\u202egnp"
+
+
+def forge(path: Path, out: Path, change: Callable[[dict[str, Any]], object] | str) -> Path:
+    """A style file as a stranger writes it: another card, the same tensors.
+
+    ``change`` works on an older card, which no checksum covers, or is the JSON itself.
+    """
+    with safe_open(str(path), "pt") as handle:
+        metadata = handle.metadata()
+    card = json.loads(metadata["card"])
+    card.pop("sha256_all", None)
+    if isinstance(change, str):
+        text = change
+    else:
+        change(card)
+        text = json.dumps(card)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(load(path.read_bytes()), out, {**metadata, "card": text})
+    return out
+
+
+def deep(card: dict[str, Any]) -> str:
+    return json.dumps({**card, "training": "DEEP"}).replace(
+        '"DEEP"', '{"a":' * 3000 + "1" + "}" * 3000
+    )
+
+
+WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
+    "width 3000": lambda card: card["net"].update(width=3000),
+    "width of a float": lambda card: card["net"].update(width=4.0),
+    "width of true": lambda card: card["net"].update(width=True),
+    "width below 0": lambda card: card["net"].update(width=-4),
+    "no width": lambda card: card["net"].pop("width"),
+    "blocks without end": lambda card: card["net"].update(residual_blocks=10**9),
+    "a number without end": lambda card: card["net"].update(residual_blocks=10**300),
+    "gain of text": lambda card: card["net"].update(output_gain="0.1"),
+    "gain of NaN": lambda card: card["net"].update(output_gain=float("nan")),
+    "another argument": lambda card: card["net"].update(device="meta"),
+    "several paintings": lambda card: card["net"].update(paintings=3),
+    "unknown upsampling": lambda card: card["net"].update(upsampling="bilinebr"),
+    "upsampling of a list": lambda card: card["net"].update(upsampling=["nearest"]),
+    "format of infinity": lambda card: card.update(format_version=float("inf")),
+    "format of a list": lambda card: card.update(format_version=[1]),
+    "format 2 without styles": lambda card: card.update(format_version=2),
+    "format 2 of text": lambda card: card.update(format_version=2, shared={}, styles="ab"),
+    "losses of text": lambda card: card.update(losses={"total": "low"}),
+    "losses of infinity": lambda card: card.update(losses={"total": float("inf")}),
+    "evaluation of numbers": lambda card: card.update(evaluation=[1, 2]),
+    "a checksum of numbers": lambda card: card.update(sha256=5),
+    "half a letter": lambda card: card.update(painting={"title": "\ud800"}),
+    "a name without end": lambda card: card.update(name="a" * 5000),
+    "a checksum of another card": lambda card: card.update(sha256_all="0" * 64),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_card_that_lies_is_one_sentence(
+    tiny_style: Path, tmp_path: Path, wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forged = forge(tiny_style, tmp_path / "forged.safetensors", WRONG[wrong])
+    for words in (["info", str(forged)], ["export", str(forged), "--format", "pt2"]):
+        assert main(words) == 2
+        shown = capsys.readouterr().err
+        assert "forged.safetensors" in shown
+        assert shown.count("\n") == 1
+
+
+def test_a_card_that_promises_gigabytes_takes_no_memory(tiny_style: Path, tmp_path: Path) -> None:
+    lies = forge(tiny_style, tmp_path / "wide.safetensors", WRONG["width 3000"])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FstError, match="tensors do not fit the net in its card"):
+        load_style(lies)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50e3  # kB
+
+
+def test_one_bad_file_is_one_line_of_the_list(
+    tiny_style: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    forge(tiny_style, Path("runs/inf/inf.safetensors"), WRONG["format of infinity"])
+    deep_text = deep(json.loads(json.dumps({"name": "deep", "format_version": 1, "net": {}})))
+    forge(tiny_style, Path("runs/deep/deep.safetensors"), deep_text)
+    forge(tiny_style, Path("runs/sound/sound.safetensors"), lambda card: None)
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(shipped_styles()) + 3
+    found = {line.split()[0]: line for line in lines}
+    assert "damaged" in found["inf"]
+    assert "damaged" in found["deep"]
+    assert "Swirl" in found["sound"]
+    for name in ("inf", "deep"):
+        assert main(["info", name]) == 2
+        assert "is damaged" in capsys.readouterr().err
+
+
+def test_what_would_steer_a_terminal_is_shown_escaped(
+    tiny_style: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def retitle(card: dict[str, Any]) -> None:
+        card["painting"] = {"title": f"Léger {ESCAPES}\nx", ESCAPES: 1}
+
+    title = f"Léger {console.shown_in_line(ESCAPES)}\\nx"
+    forged = forge(tiny_style, Path("runs/odd/odd.safetensors"), retitle)
+    hostile = Path(f"{ESCAPES.replace('/', '')}.safetensors")
+    hostile.write_bytes(b"no style")
+    picture(40, 30, seed=1).save(f"{ESCAPES[:12]}.png")
+    Path("broken\x1b[31m.png").write_bytes(b"")
+    assert main(["list"]) == 0
+    assert main(["info", str(forged)]) == 0
+    assert title in capsys.readouterr().out
+    assert main(["info", str(forged), "--json"]) == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown)["painting"]["title"] == f"Léger {ESCAPES}\nx"
+    assert main(["info", str(hostile)]) == 2
+    assert main(["info", ESCAPES]) == 2
+    photos = [f"{ESCAPES[:12]}.png", "broken\x1b[31m.png"]
+    assert main(["stylize", *photos, "--style", str(forged), "--backend", "torch"]) == 1
+    told = capsys.readouterr()
+    for text in (shown, told.out, told.err):
+        assert not set(text) & set(ESCAPES) - set(map(chr, range(32, 127)))
+    assert "\\x1b" in told.out
+    assert "\\x1b" in told.err
+
+
+def test_letters_of_all_scripts_are_shown_as_they_are() -> None:
+    for text in ("Léger, Die große Welle", "神奈川沖浪裏", "a\u00a0b", "no.1 (2).jpg"):
+        assert console.shown(text) == text
+
+
+def test_a_covered_card_cannot_be_changed(tiny_style: Path, tmp_path: Path) -> None:
+    assert len(read_card(tiny_style).sha256_all) == 64
+    for other in (
+        {"name": "wave"},
+        {"net": {"output_gain": 0.2}},
+        {"net": {"upsampling": "nearest"}},
+    ):
+        with safe_open(str(tiny_style), "pt") as handle:
+            metadata = handle.metadata()
+        card = json.loads(metadata["card"])
+        net = other.get("net", {})
+        card = {**card, **other, "net": {**card["net"], **net}}  # type: ignore[dict-item]
+        forged = tmp_path / "forged.safetensors"
+        metadata["card"] = json.dumps(card)
+        save_file(load(tiny_style.read_bytes()), forged, metadata)
+        with pytest.raises(FstError, match="card does not match its checksum"):
+            load_style(forged)
+        with pytest.raises(FstError, match="card does not match its checksum"):
+            Stylizer(forged, trust_card=True)
+
+
+def test_the_paintings_of_one_file_cannot_be_exchanged(tmp_path: Path) -> None:
+    net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1, paintings=2)
+    with torch.no_grad():
+        net.norm1.weight[1] = 2
+    several, forged = tmp_path / "two.safetensors", tmp_path / "forged.safetensors"
+    save_styles(several, net, [Card(name="sea", net={}), Card(name="sky", net={})], half=False)
+    assert all(len(card.sha256_all) == 64 for card in read_cards(several))
+    with safe_open(str(several), "pt") as handle:
+        metadata = handle.metadata()
+    top = json.loads(metadata["card"])
+    top["styles"][0]["name"], top["styles"][1]["name"] = "sky", "sea"
+    metadata["card"] = json.dumps(top)
+    save_file(load(several.read_bytes()), forged, metadata)
+    with pytest.raises(FstError, match="card does not match its checksum"):
+        load_style(f"{forged}:sea")
+    top["styles"] = [{"name": f"a{number}"} for number in range(30_000)]
+    top["shared"] = {"net": {str(number): 1 for number in range(1000)}}
+    metadata["card"] = json.dumps(top)
+    save_file(load(several.read_bytes()), forged, metadata)
+    with pytest.raises(FstError, match="its card holds too much"):
+        read_cards(forged)
+
+
+def test_an_older_file_is_read_with_a_line_and_its_gain_only_when_trusted(
+    tiny_style: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(console, "_NOTED", set())
+    older = forge(tiny_style, Path("older.safetensors"), lambda card: None)
+    for _ in range(2):
+        assert main(["info", str(older)]) == 0
+    assert capsys.readouterr().err.count("older format") == 1
+    flipped = forge(
+        tiny_style, Path("flipped.safetensors"), lambda card: card["net"].update(output_gain=0.5)
+    )
+    picture(40, 30, seed=1).save("photo.png")
+    for words in (
+        ["info", "flipped.safetensors"],
+        ["export", "flipped.safetensors", "--format", "pt2"],
+        ["stylize", "photo.png", "--style", "flipped.safetensors", "--backend", "torch"],
+    ):
+        assert main(words) == 2
+        shown = capsys.readouterr().err
+        assert "output_gain is 0.5" in shown
+        assert "--trust-card" in shown
+        if words[0] != "export":  # it takes seconds
+            assert main([*words, "--trust-card"]) == 0
+    with pytest.raises(FstError, match="--trust-card"):
+        Stylizer(flipped)
+    assert Stylizer(flipped, trust_card=True).card.net["output_gain"] == 0.5
+    rewrite_card(older, read_card(older))
+    assert read_card(older).sha256_all
+    assert find_style(older) == older
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(
+    tiny_style: Path, tmp_path: Path, value: float
+) -> None:
+    from safetensors.torch import save
+
+    from fst.nets.style_file import tensors_sha256
+
+    tensors = load(tiny_style.read_bytes())
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        bad = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+        bad["norm1.weight"][0] = value
+        card = Card(name="tiny", net=read_card(tiny_style).net, sha256=tensors_sha256(save(bad)))
+        metadata = {"format": "fst-style", "card": json.dumps(card.__dict__)}
+        save_file(bad, tmp_path / "nan.safetensors", metadata)
+        for read in (load_style, lambda path: Stylizer(path, backend="auto")):
+            with pytest.raises(FstError, match=r"norm1\.weight of its net holds NaN or infinity"):
+                read(tmp_path / "nan.safetensors")
+
+
+@pytest.mark.parametrize(("width", "blocks", "paintings"), [(4, 2, 1), (3, 0, 3), (8, 5, 2)])
+def test_the_shapes_of_a_card_are_those_of_the_net(width: int, blocks: int, paintings: int) -> None:
+    net = TransformerNet(width=width, residual_blocks=blocks, output_gain=0.1, paintings=paintings)
+    shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    assert shapes_of(net.arguments, paintings) == shapes
