@@ -1,4 +1,4 @@
-"""``fst <verb>``: imports only the verb that is asked for."""
+"""``fst COMMAND``: imports only the command that is asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fst.errors import FstError
 from fst.system.console import shown
 from fst.system.signals import STOP
 
-VERBS = {
+COMMANDS = {
     "train": "fit a net to one painting and a folder of photos (Hydra overrides: key=value)",
     "evaluate": "what a style's one pass is worth, in iterations of optimization (Hydra)",
     "optimize": "stylize one photo by optimization, slowly, without a trained style (Hydra)",
@@ -28,14 +28,14 @@ VERBS = {
     "list": "the styles at hand",
     "info": "a style's card",
 }
-HYDRA_VERBS = {"train", "distill", "optimize", "evaluate"}
-VERB_VARIABLE = "FST_VERB"
+HYDRA_COMMANDS = {"train", "distill", "optimize", "evaluate"}
+COMMAND_VARIABLE = "FST_VERB"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code. 2 is a mistake in what was asked for."""
+    """Run one command; returns the exit code. 2 is a mistake in what was asked for."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    for stream in (sys.stdout, sys.stderr):  # a file name need not be text that can be printed
+    for stream in (sys.stdout, sys.stderr):  # not every file name can be printed
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -44,22 +44,23 @@ def main(argv: list[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"fst {fst.__version__}")
         return 0
-    if arguments[0] not in VERBS and {VERB_VARIABLE, "LOCAL_RANK"} <= os.environ.keys():
+    if arguments[0] not in COMMANDS and {COMMAND_VARIABLE, "LOCAL_RANK"} <= os.environ.keys():
         # Lightning starts its other processes with Hydra's arguments only
-        arguments.insert(0, os.environ[VERB_VARIABLE])
-    verb, rest = arguments[0], arguments[1:]
-    if verb not in VERBS:
-        print(f"fst: '{shown(verb)}' is no verb; use one of {', '.join(VERBS)}", file=sys.stderr)
+        arguments.insert(0, os.environ[COMMAND_VARIABLE])
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(f"fst: unknown command '{shown(command)}'; use one of {known}", file=sys.stderr)
         return 2
     try:
         with STOP.watching():
-            if verb in HYDRA_VERBS:
-                os.environ[VERB_VARIABLE] = verb
-            code = import_module(f"fst.commands.{verb}").main(rest)
+            if command in HYDRA_COMMANDS:
+                os.environ[COMMAND_VARIABLE] = command
+            code = import_module(f"fst.commands.{command}").main(rest)
             sys.stdout.flush()
             return int(code or 0)
     except FstError as error:
-        print(f"fst {verb}: {shown(error)}", file=sys.stderr)
+        print(f"fst {command}: {shown(error)}", file=sys.stderr)
         return 2
     except SystemExit as stop:  # argparse and Hydra end so; a sentence is a user's mistake
         if isinstance(stop.code, str):
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
             return 2
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        print(f"\nfst {verb}: stopped", file=sys.stderr)
+        print(f"\nfst {command}: stopped", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,8 +76,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def usage() -> str:
-    """The verbs, a line each."""
-    lines = ["usage: fst VERB ...", ""]
-    lines += [f"  {verb:<10}{meaning}" for verb, meaning in VERBS.items()]
-    lines += ["", "`fst VERB --help` says more. `fst --version` prints the version."]
+    """The commands, a line each."""
+    lines = ["usage: fst COMMAND ...", ""]
+    lines += [f"  {command:<10}{meaning}" for command, meaning in COMMANDS.items()]
+    lines += ["", "`fst COMMAND --help` says more. `fst --version` prints the version."]
     return "\n".join(lines)

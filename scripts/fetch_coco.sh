@@ -2,7 +2,7 @@
 # Fetches COCO 2017's photos (19 GB) and unpacks them for training:
 #   scripts/fetch_coco.sh FOLDER [train|val|both, default both]
 #   fst train style.image=painting.jpg data.root=FOLDER
-# A broken download goes on where it stopped; what is already there and whole is not fetched again.
+# A broken download resumes where it stopped; what is already there and whole is not fetched again.
 # Photos: Flickr users under Creative Commons licenses, see https://cocodataset.org/#termsofuse
 set -euo pipefail
 
@@ -25,7 +25,7 @@ fetch() { # NAME MD5 NUMBER_OF_PHOTOS GIGABYTES
     stop "$folder has $((free_kb / 1000000)) GB free and $name needs $((gigabytes * 2)) GB, archive and photos"
   if ! echo "$md5  $archive" | md5sum --check --status 2>/dev/null; then
     curl --fail --location --continue-at - --retry 5 --output "$archive" "$url/$name.zip" ||
-      stop "$url/$name.zip could not be fetched; run the same command again to go on"
+      stop "$url/$name.zip could not be fetched; run the same command again to resume"
   fi
   echo "$md5  $archive" | md5sum --check --status || {
     rm "$archive"
@@ -40,6 +40,6 @@ for tool in curl unzip md5sum; do
   command -v "$tool" >/dev/null || stop "$tool is missing; install it first"
 done
 mkdir -p "$folder"
-case $part in train | val | both) ;; *) stop "'$part' is no part; use train, val or both" ;; esac
+case $part in train | val | both) ;; *) stop "'$part' is not a part; use train, val or both" ;; esac
 [ "$part" = train ] || fetch val2017 442b8da7639aecaf257c1dceb8ba8c80 5000 1
 [ "$part" = val ] || fetch train2017 cced6f7f71b7629ddf16f17bbcfab6b2 118287 19

@@ -26,7 +26,7 @@ OUT = Path("quickstart.jpg")
 
 
 def main(words: list[str]) -> int:
-    """Train, or go on with what an earlier call began; write ``quickstart.jpg``."""
+    """Train, or resume what an earlier call began; write ``quickstart.jpg``."""
     lists = {"train": TRAIN, "held_out": (SHOWN,)}
     FOLDER.parent.mkdir(exist_ok=True)
     for name, photos in lists.items():

@@ -6,7 +6,7 @@
 #
 # Further words go to `fst train`, for instance trainer.max_steps=10000 net=johnson. STYLES="a b"
 # in the environment picks some; by default it is every style with a painting. EXPERIMENT is
-# gallery, or gallery_gpu for a GPU. Stopped, the same command goes on where it was, in runs/gallery
+# gallery, or gallery_gpu for a GPU. If it was stopped, the same command resumes, in runs/gallery
 # (or $RUNS). Each finished style is copied into checkpoints/ (or $OUT).
 set -eu
 [ $# -ge 2 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }

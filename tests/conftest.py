@@ -47,7 +47,7 @@ absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Exported graphs of tests are no business of the user's cache folder."""
+    """Exported graphs of tests stay out of the user's cache folder."""
     os.environ["FST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 

@@ -68,8 +68,8 @@ def test_unknown_parts_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--sizes", "512,x"], "'x' is no whole number of 1 or more"),
-        (["--repetitions", "0"], "'0' is no whole number of 1 or more"),
+        (["--sizes", "512,x"], "'x' is not a whole number of 1 or more"),
+        (["--repetitions", "0"], "'0' is not a whole number of 1 or more"),
         (["--device", "cpu", "--shapes", "512"], "'512' is not like 512x512,1920x1080"),
         (["--plot", "plot.gif"], "must end in one of .png, .svg, .pdf"),
         (["--json", "/dev/null/rows.jsonl"], "/dev/null cannot be"),

@@ -238,7 +238,7 @@ def test_a_root_that_does_not_fit_is_one_sentence(tmp_path: Path) -> None:
     state = {**vgg_state(student), "root.relu2_1": torch.ones(14)}
     about = {"mean": "0,0,0", "std": "1,1,1"}
     (tmp_path / "s.safetensors").write_bytes(save({k: v.clone() for k, v in state.items()}, about))
-    with pytest.raises(FstError, match="no triangle of numbers"):
+    with pytest.raises(FstError, match="not a triangle of numbers"):
         load_loss_network(name="file", file=tmp_path / "s.safetensors")
 
 

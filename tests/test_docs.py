@@ -56,7 +56,7 @@ def test_every_file_of_the_tree_is_there(tree: list[str]) -> None:
 def test_the_tree_names_every_file_of_every_wing(tree: list[str]) -> None:
     for path in (ROOT / "fst").glob("*/*.py"):
         wing = path.parent.name
-        if wing == "commands" or path.stem == "__init__":  # `fst --help` lists the verbs
+        if wing == "commands" or path.stem == "__init__":  # `fst --help` lists the commands
             continue
         lines = [line for line in tree if line.startswith(f"  {wing}/")]
         assert any(re.search(rf"\b{path.stem}\b", line) for line in lines), (

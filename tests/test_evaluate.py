@@ -157,7 +157,7 @@ def test_the_painting_of_a_shipped_style_is_found_by_its_config() -> None:
     alone = painting_of(path, card, image=None, root=None)
     assert alone.source == "woodcut, painted by fst"
     assert min(alone.image.shape[2:]) == card.training["style_size"]
-    with initialize_config_dir(str(configs_dir()), version_base="1.3"):  # as while a verb runs
+    with initialize_config_dir(str(configs_dir()), version_base="1.3"):  # as while a command runs
         again = painting_of(path, card, image=None, root=None)
         assert torch.equal(again.image, alone.image)
         assert GlobalHydra.instance().is_initialized()

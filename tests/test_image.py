@@ -133,7 +133,7 @@ def test_a_picture_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     before = target.read_bytes()
     with pytest.raises(FstError, match="cannot be written"):
         save_picture(target / "below.jpg", Picture(rgb=picture(20, 20, seed=6)), quality=90)
-    with pytest.raises(FstError, match=r"'\.xyz' is no format"):
+    with pytest.raises(FstError, match=r"'\.xyz' is not a format"):
         save_picture(tmp_path / "o.xyz", Picture(rgb=picture(20, 20, seed=6)), quality=90)
     assert target.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["out.jpg"]

@@ -10,7 +10,7 @@ from fst.experiments.run_folder import differences
 from fst.experiments.settings import compose
 from fst.system.paths import configs_dir
 
-VERBS = ("train", "evaluate", "optimize", "distill")
+COMMANDS = ("train", "evaluate", "optimize", "distill")
 # null or a string in some config, and yet no path or free text: words to choose from, numbers that
 # may be left out, and what a logger or a layer is called
 NEITHER = {
@@ -37,16 +37,16 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[Any]]:
-    """Dotted key -> its values in the configs of all verbs, with each choice of each group."""
+    """Dotted key -> its values in the configs of all commands, with each choice of each group."""
     values: dict[str, list[Any]] = {}
-    for verb in VERBS:
+    for command in COMMANDS:
         choices = [[]]
-        if verb == "train":
+        if command == "train":
             for group in ("style", "loss", "loss_network", "logger", "experiment", "net"):
                 names = sorted(p.stem for p in (configs_dir() / group).glob("*.yaml"))
                 choices += [[f"{group}={name}"] for name in names]
         for words in choices:
-            for key, value in leaves(compose(verb, words).plain()):
+            for key, value in leaves(compose(command, words).plain()):
                 values.setdefault(key, []).append(value)
     return values
 

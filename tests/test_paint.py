@@ -35,4 +35,4 @@ def test_fst_paint_writes_a_picture_and_names_what_it_does_not_know(
     assert Image.open("dots.png").size == (80, 80)
     assert main(["paint", "dots"]) == 2
     assert main(["paint", "doodle"]) == 2
-    assert "'doodle' is no painted style; use one of flowing_strokes" in capsys.readouterr().err
+    assert "'doodle' is not a painted style; use one of flowing_strokes" in capsys.readouterr().err

@@ -184,13 +184,13 @@ def test_requests_that_cannot_be_met_get_a_sentence(
     cases = [
         (["--size", "64"], cache, "holds photos of 48 px; give --size 48"),
         (["--size", "8"], cache, "--size 8 is smaller than 16 px"),
-        ([], tmp_path / "mine", "is no folder that `fst prepare` made"),
+        ([], tmp_path / "mine", "is not a folder that `fst prepare` made"),
     ]
     for words, target, match in cases:
         assert main(["prepare", str(photos), "-o", str(target), *words]) == 2
         assert match in capsys.readouterr().err
     assert prepare(tmp_path / "mine", tmp_path / "new") == 2
-    assert "is no folder with photos" in capsys.readouterr().err
+    assert "is not a folder with photos" in capsys.readouterr().err
     (cache / INDEX).write_text(json.dumps({"format": "fst-photos", "version": 99}))
     assert prepare(photos, cache) == 2
     assert "cannot be read (it is of format fst-photos 99)" in capsys.readouterr().err

@@ -123,13 +123,13 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
         assert train() == 0, name
         out = capsys.readouterr().out
         assert f"{newest} is" in out
-        assert f"going on from {RUN.checkpoints.path(3)}" in out
+        assert f"resuming from {RUN.checkpoints.path(3)}" in out
         assert read_card("runs/swirl/swirl.safetensors").sha256 == whole
     for path in [p for p in RUN.checkpoints.found() if p.suffix == ".ckpt"]:
         path.write_bytes(b"")
     Path("runs/swirl/swirl.safetensors").unlink()
     assert train() == 2
-    assert "no checkpoint is left to go on from; resume=false" in capsys.readouterr().err
+    assert "no checkpoint is left to resume from; resume=false" in capsys.readouterr().err
 
 
 def test_the_best_checkpoint_can_be_gone_on_from(train: Train) -> None:

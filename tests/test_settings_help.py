@@ -1,11 +1,11 @@
-"""`fst VERB --help` of the verbs that Hydra composes: settings with the comments beside them."""
+"""`fst COMMAND --help` where Hydra composes: settings with the comments beside them."""
 
 from pathlib import Path
 
 import pytest
 import yaml
 
-from fst.cli import HYDRA_VERBS, main
+from fst.cli import HYDRA_COMMANDS, main
 from fst.experiments.settings import compose
 from fst.experiments.settings_help import comments_of
 from fst.system.paths import configs_dir
@@ -23,17 +23,20 @@ def settings_in(text: str) -> dict[str, object]:
     return yaml.safe_load(block)
 
 
-@pytest.mark.parametrize("verb", sorted(HYDRA_VERBS))
+@pytest.mark.parametrize("command", sorted(HYDRA_COMMANDS))
 def test_help_shows_every_setting_in_lines_of_100_columns(
-    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = told(capsys, verb, "--help")
+    text = told(capsys, command, "--help")
     assert max(map(len, text.splitlines())) <= 100
-    assert text.startswith(f"fst {verb} ")
-    assert f"`fst {verb} --cfg job` prints the settings" in text
-    words = ["experiment=laptop"] if verb == "train" else []
-    shown, composed = settings_in(text), compose(verb, words).plain()
+    assert text.startswith(f"fst {command} ")
+    assert f"`fst {command} --cfg job` prints the settings" in text
+    words = ["experiment=laptop"] if command == "train" else []
+    shown, composed = settings_in(text), compose(command, words).plain()
     assert shown.keys() == composed.keys()
     for key, value in composed.items():
         if key != "logger":  # has ${run_dir} in it

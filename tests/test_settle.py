@@ -1,4 +1,4 @@
-"""A config is settled once and stays; a checkpoint is read once; runs begun before go on."""
+"""A config is settled once and stays; a checkpoint is read once; runs begun before resume."""
 
 import copy
 import os
@@ -143,7 +143,9 @@ def test_a_config_is_read_by_name_and_never_changed() -> None:
     smaller = config.but("style.size", 32)
     assert (smaller.style.size, config.style.size) == (32, 64)
     assert smaller.style.image == config.style.image
-    with pytest.raises(AttributeError, match="sise is no setting; there are size, image"):
+    with pytest.raises(
+        AttributeError, match="sise is not a setting; the settings here are size, image"
+    ):
         config.style.sise  # noqa: B018
     assert copy.deepcopy(config) == pickle.loads(pickle.dumps(config)) == config
     assert {**config.style} == config.style.plain()
@@ -175,7 +177,7 @@ def test_a_run_begun_before_goes_on(
     run.config_file.write_text(text)
     capsys.readouterr()
     assert train() == 0
-    assert "(going on from step 3)" in capsys.readouterr().out
+    assert "(resuming from step 3)" in capsys.readouterr().out
     assert run.style_file("swirl").read_bytes()[-5000:] == whole[-5000:]
     assert run.config_file.read_text() == text
     assert train("net.width=6") == 2

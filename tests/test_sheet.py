@@ -76,4 +76,4 @@ def test_without_a_finished_run_it_says_what_to_do(
     assert main(["sheet", "empty"]) == 2
     assert "there is no finished run in empty; `fst train -m ...`" in capsys.readouterr().err
     assert main(["sheet", "nowhere"]) == 2
-    assert "nowhere is no folder" in capsys.readouterr().err
+    assert "nowhere is not a folder" in capsys.readouterr().err

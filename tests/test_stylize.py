@@ -71,7 +71,7 @@ def test_a_folder_without_photos_is_named_and_the_rest_go_on(
     assert stylize("*", "--style", tiny_style, "-o", "out") == 1
     assert "folder empty holds no photos" in capsys.readouterr().err
     Path("empty").rmdir()
-    assert stylize("*", "--style", tiny_style, "-o", "out", "--force") == 0  # `out` is no photo
+    assert stylize("*", "--style", tiny_style, "-o", "out", "--force") == 0  # `out` is not a photo
     assert stylize("out", "--style", tiny_style, "-o", "out") == 2
 
 
@@ -89,7 +89,7 @@ def test_an_output_format_we_do_not_write_is_refused(
 ) -> None:
     picture(20, 20, seed=1).save("a.jpg")
     assert stylize("a.jpg", "--style", tiny_style, "-o", "b.gif") == 2
-    assert "'.gif' is no format we write" in capsys.readouterr().err
+    assert "'.gif' is not a format we write" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten_without_force(

@@ -413,7 +413,7 @@ def test_accumulation_clipping_and_bf16_are_one_flag_each(train: Train) -> None:
 BAD_REQUESTS = {
     "no logger": (["logger=null"], "logger=null is unknown; use one of csv, tensorboard"),
     "unknown style": (["style=nope"], "style=nope is unknown; use one of composition_vii"),
-    "unknown key": (["data.rooot=x"], "data.rooot is no setting; did you mean root?"),
+    "unknown key": (["data.rooot=x"], "data.rooot is not a setting; did you mean root?"),
     "grammar": (["seed=[1"], "seed=[1"),
     "no painting": (["style.image=null"], "no painting is named; give your own"),
     "missing painting": (["style.image=no.jpg"], "style.image=no.jpg does not exist"),

@@ -131,7 +131,7 @@ def synchronize(device: str) -> None:
 def attempted(makers: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, str]]:
     """Call each: (what was returned, and of those that failed what was raised, in a line).
 
-    What does not fit into a GPU, or does not compile for it, is no reason to lose the rest.
+    What does not fit into a GPU, or does not compile for it, must not cost the rest of the results.
     """
     made, failed = {}, {}
     for name, make in makers.items():

@@ -1,1 +1,1 @@
-"""One verb of ``fst`` a file: it parses, calls and prints; may import every other wing."""
+"""One command of ``fst`` in each file: it parses, calls and prints; may import every other wing."""

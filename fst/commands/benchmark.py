@@ -68,7 +68,7 @@ def find_photos(folder: Path | None) -> list[Path]:
 def number(word: str) -> int:
     """A whole number of 1 or more, of an option."""
     if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"'{word}' is no whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"'{word}' is not a whole number of 1 or more")
     return int(word)
 
 

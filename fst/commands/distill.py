@@ -70,7 +70,7 @@ def distill(composed: DictConfig) -> Path:
     say(f"student        {size:,} parameters, {student.layers[0]} .. {student.layers[-1]}")
     say(f"teacher        {names}")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
-    say(f"run folder     {run.path}" + (" (going on with it)" if checkpoint else ""))
+    say(f"run folder     {run.path}" + (" (resuming)" if checkpoint else ""))
     trainer = build_trainer(config, run, data, checkpoint=checkpoint)
     with run.locked():
         if trainer.is_global_zero and not run.checkpoints.found():

@@ -96,7 +96,7 @@ def run_optimize(composed: DictConfig) -> Path:
 
 
 def check_sizes(size: Any) -> list[int]:
-    """One or several sizes as a list; ``FstError`` for what is no size of 16 pixels or more."""
+    """One or several sizes as a list; ``FstError`` for anything but sizes of 16 pixels or more."""
     sizes = list(size) if isinstance(size, list) else [size]
     if not sizes or not all(isinstance(s, int) and s >= MIN_SIDE for s in sizes):
         raise FstError(

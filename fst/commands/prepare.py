@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fst prepare",
         description="Make photos small once, so that training loads them faster. Given again, it "
-        "goes on where it was and makes again what has changed.",
+        "resumes where it was and makes again what has changed.",
     )
     parser.add_argument("photos", metavar="PHOTOS", help="a folder, searched recursively")
     parser.add_argument("-o", "--output", metavar="CACHE", required=True, help="a new folder")

@@ -117,7 +117,7 @@ def train(composed: DictConfig) -> Path:
             f"strength       {config.style.strength}: style {loss.weights.style:.3g}, total "
             f"variation {loss.weights.tv:.3g} beside content {loss.weights.content:.3g}"
         )
-    say(f"run folder     {run.path}" + (f" (going on from step {done})" if checkpoint else ""))
+    say(f"run folder     {run.path}" + (f" (resuming from step {done})" if checkpoint else ""))
     previews = build_previews(config, run, data, styles)
     trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
     with run.locked():

@@ -1,7 +1,7 @@
 """A folder of photos as training data: no labels, no sub-folders needed, every sample reproducible.
 
 Which photo, crop and flip make up sample k of step n depends on (seed, n, k) alone: not on the
-number of workers or processes, and not on what was drawn before. So a run can go on from any step.
+number of workers or processes, and not on what was drawn before. So a run can resume from any step.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from fst.system.machine import available_memory
 HELD_SIZE = 1.25  # times a crop's: what fst prepare keeps, too
 AHEAD = 16  # batches
 SHARE_OF_ROOM = 0.7  # of the free memory: training needs some, too
-MARGIN = 4  # pixels of a window beyond the longest crop: what the filter looks at besides
+MARGIN = 4  # pixels of a window beyond the longest crop: the filter looks at them too
 PROBES = 16  # photos that tell how large all are
 
 

@@ -1,8 +1,8 @@
 """A folder of prepared photos, made once, that training loads several times faster.
 
 ``INDEX`` in it lists, in order, what each was made from: its path, size in bytes and time of
-change. A line is written when its photo is, so an interrupted preparation can go on; at the end the
-index is written anew, whole, and says that it is complete.
+change. A line is written when its photo is, so an interrupted preparation can resume; at the end
+the index is written anew, whole, and says that it is complete.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def prepare(
     """
     found = list(find_pictures(photos)) if photos.is_dir() else []
     if not found:
-        raise FstError(f"{photos} is no folder with photos (.jpg, .png ...) in it")
+        raise FstError(f"{photos} is not a folder with photos (.jpg, .png ...) in it")
     old = _start(cache, size)
     kept = {entry.photo: entry for entry in old if _is_there(cache, entry, check=check)}
     entries = dict(kept)
@@ -120,7 +120,7 @@ def cached_photos(folder: Path) -> list[Path]:
         return []
     header, entries = read_index(cache)
     if not header["complete"]:
-        raise FstError(f"{cache} is not complete; `fst prepare` again to go on with it")
+        raise FstError(f"{cache} is not complete; `fst prepare` again to resume it")
     paths = [cache / entry.file for entry in entries]
     return [path for path in paths if inside in path.parents]
 
@@ -190,7 +190,7 @@ def _start(cache: Path, size: int) -> list[Entry]:
                 f"{cache} holds photos of {there} px; give --size {there}, or another folder"
             )
     elif cache.exists() and (not cache.is_dir() or any(cache.iterdir())):
-        raise FstError(f"{cache} is no folder that `fst prepare` made; give a new one with -o")
+        raise FstError(f"{cache} is not a folder that `fst prepare` made; give a new one with -o")
     _write_index(cache, size, old, complete=False)  # whole again, if it was cut
     return old
 

@@ -115,7 +115,7 @@ def read_small_photo(path: str | Path) -> SmallPhoto:
     header = data[:LONGEST_HEADER].tobytes().partition(b"\n")[0]
     found = re.fullmatch(rf"{MAGIC} (\d+) (\d+)", header.decode("ascii", errors="replace"))
     if found is None:
-        raise FstError(f"{path} is no prepared photo; `fst prepare` makes them")
+        raise FstError(f"{path} is not a prepared photo; `fst prepare` makes them")
     width, height = int(found[1]), int(found[2])
     split = len(header) + 1 + width * height
     half = ((height + 1) // 2, (width + 1) // 2)

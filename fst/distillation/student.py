@@ -167,7 +167,7 @@ def rescale(student: Student, scales: Mapping[str, float]) -> None:
 def begin_student(
     widths: Sequence[Sequence[int]], on_from: str | None, layers: Sequence[str], images: Tensor
 ) -> Student:
-    """A student of random weights, or one that goes on from a file of a loss network.
+    """A student of random weights, or one that begins with a file of a loss network.
 
     Its ``layers`` are then brought to a root mean square of 1 on ``images`` (B, 3, H, W).
     """

@@ -41,7 +41,7 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     found: list[Run] = []
     for folder in folders:
         if not folder.is_dir():
-            raise FstError(f"{folder} is no folder; give run folders or the folder of a sweep")
+            raise FstError(f"{folder} is not a folder; give run folders or the folder of a sweep")
         for place in [folder, *sorted(p for p in folder.iterdir() if p.is_dir())]:
             config = place / "config.yaml"
             if not config.exists():

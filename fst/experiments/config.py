@@ -29,7 +29,9 @@ class Config(Mapping[str, Any]):
 
     def __getattr__(self, key: str) -> Any:
         if key not in self._plain:
-            raise AttributeError(f"{key} is no setting; there are {', '.join(self._plain)}")
+            raise AttributeError(
+                f"{key} is not a setting; the settings here are {', '.join(self._plain)}"
+            )
         return self[key]
 
     def __setattr__(self, key: str, value: Any) -> None:

@@ -1,7 +1,7 @@
 """What is known about settings beyond their defaults, one row each: the only table of its kind.
 
 The defaults and their comments stand in ``configs/``. Here stands how a value is to be read, the
-least it may be, and what it means for a run that is gone on with.
+least it may be, and what it means for a run that is resumed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ALWAYS = object()  # in place of ``before``: the setting is as old as run folder
 class Setting:
     """One row of ``SETTINGS``, of a key or of a group and all that is in it.
 
-    ``may_change`` when a run is gone on with: it does not change what is computed. ``before`` is
+    ``may_change`` when a run is resumed: it does not change what is computed. ``before`` is
     what runs had in its place that were begun before it came. ``card_only``: it is said on the
     card, not to a constructor.
     """

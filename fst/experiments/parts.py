@@ -147,9 +147,9 @@ def build_trainer(
     *shown: pl.Callback,
     checkpoint: Checkpoint | None,
 ) -> pl.Trainer:
-    """The configured Lightning trainer with our callbacks and those ``shown`` besides.
+    """The configured Lightning trainer with our callbacks and also those ``shown``.
 
-    ``checkpoint`` is what ``fit`` will go on from: curves are taken to end there. Raises
+    ``checkpoint`` is what ``fit`` will resume from: curves are taken to end there. Raises
     ``FstError`` for settings that Lightning refuses.
     """
     terminal = sys.stderr.isatty() and config.trainer.enable_progress_bar

@@ -1,4 +1,4 @@
-"""What a finished run says of itself: the style file's card, TensorBoard's hyper-parameters."""
+"""What a finished run says of itself: the style file's card, TensorBoard's hyperparameters."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _final(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
 def log_hyperparameters(
     trainer: pl.Trainer, config: Config, origin: Mapping[str, Any] | None
 ) -> None:
-    """Hyper-parameters beside the final losses and artifacts: TensorBoard compares runs."""
+    """Hyperparameters beside the final losses and artifacts: TensorBoard compares runs."""
     final = {**_final(trainer, "val/"), **_final(trainer, "val_artifacts/")}
     parameters = {
         "style": config.style.name,

@@ -1,6 +1,6 @@
 """One folder a run: its config, versions, checkpoints, curves, previews and, at the end, its style.
 
-``runs/NAME`` is gone on with when the same command is given again, and never mixed with a run of
+``runs/NAME`` is resumed when the same command is given again, and never mixed with a run of
 other settings.
 """
 
@@ -112,7 +112,7 @@ class RunFolder:
 
     def write_about(
         self,
-        verb: str,
+        command: str,
         config: Mapping[str, Any],
         inputs: Mapping[str, str],
         **found: Any,
@@ -125,7 +125,7 @@ class RunFolder:
             "fst": fst.__version__,
             "commit": git_commit(),
             "seed": config.get("seed"),
-            "command": ["fst", verb, *sys.argv[1:]],
+            "command": ["fst", command, *sys.argv[1:]],
             "inputs": dict(inputs),
             **found,
             "machine": machine(),
@@ -150,11 +150,11 @@ def choose_run(path: Path, *, resume: str) -> RunFolder:
 def go_on_from(
     run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str, str], *, resume: str
 ) -> Checkpoint | None:
-    """The checkpoint to go on from, read and verified, if there is one.
+    """The checkpoint to resume from, read and verified, if there is one.
 
-    ``inputs`` are fingerprints of what is read besides the config: painting, photos, network.
+    ``inputs`` are fingerprints of what is read and not in the config: painting, photos, network.
 
-    ``resume`` is ``auto`` (go on if the settings match, refuse if they differ), ``false`` (begin
+    ``resume`` is ``auto`` (resume if the settings match, refuse if they differ), ``false`` (begin
     anew, in the folder of ``choose_run``), or the path of a checkpoint. ``auto`` passes over
     damaged checkpoints, naming them and the one it takes; a path to a damaged one is refused, as is
     one of a run with other settings. Raises ``FstError`` saying what is wrong or differs.
@@ -183,12 +183,12 @@ def go_on_from(
     newest, faults = run.checkpoints.newest_whole()
     if faults and newest is None:
         raise FstError(
-            f"{'; '.join(faults.values())}: no checkpoint is left to go on from; resume=false "
+            f"{'; '.join(faults.values())}: no checkpoint is left to resume from; resume=false "
             f"starts another run beside {run.path}"
         )
     for damaged, reason in faults.items():
         assert newest is not None
-        say(f"checkpoint     {reason}; going on from {newest.path}")
+        say(f"checkpoint     {reason}; resuming from {newest.path}")
         set_aside(damaged)
     return newest
 
@@ -206,7 +206,7 @@ def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str
     if changes:
         raise FstError(
             f"{run.path} holds a run with other settings: {'; '.join(changes)}. Give the old "
-            "settings to go on with it, or resume=false to start another beside it"
+            "settings to resume it, or resume=false to start another beside it"
         )
 
 

@@ -34,8 +34,8 @@ from fst.system.signals import STOP
 def compose(name: str, words: Sequence[str] = ()) -> Config:
     """The settings of ``fst NAME WORDS...``, for scripts and tests; raises what Hydra raises.
 
-    ``train`` is composed for ``experiment=paper`` unless the words choose another. Inside of a verb
-    that Hydra runs, a user's own config folder counts too.
+    ``train`` is composed for ``experiment=paper`` unless the words choose another. Inside of a
+    command that Hydra runs, a user's own config folder counts too.
     """
     running = GlobalHydra.instance().is_initialized()
     folder = str(configs_dir())
@@ -66,7 +66,7 @@ def renamed(config: DictConfig, words: Sequence[str]) -> DictConfig:
 
 
 def check_settings(config: DictConfig) -> None:
-    """Raise ``FstError`` for the first setting that is no number where one is needed, or is off."""
+    """Raise ``FstError`` for the first setting that is out of range or not of its type."""
     for key in keys_of("whole"):
         least = SETTINGS[key].least
         value = OmegaConf.select(config, key, default=least)
@@ -104,7 +104,7 @@ def config_error_sentence(error: Exception) -> str:
         known = [str(key) for key in cause.parent_node or {}]
         near = difflib.get_close_matches(str(cause.key), known, n=1)
         mean = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-        return f"{cause.full_key} is no setting; {mean} (--cfg job shows all)"
+        return f"{cause.full_key} is not a setting; {mean} (--cfg job shows all)"
     text = " ".join(str(error).split("\nSee ")[0].split())
     override = getattr(error, "override", None)
     return f"'{override}' is not understood: {text}" if override else text

@@ -1,4 +1,4 @@
-"""``fst VERB --help`` of a verb that Hydra composes: every setting with the comment beside it."""
+"""``fst COMMAND --help`` where Hydra composes: every setting with the comment beside it."""
 
 from __future__ import annotations
 

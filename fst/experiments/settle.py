@@ -85,7 +85,7 @@ def _several(composed: DictConfig) -> Sequence[Config]:
 
     An entry is the name of a style config or a picture file; what the command line says of
     ``style.`` holds for all. Raises ``FstError`` for names that are given twice, and for a single
-    painting that is named besides.
+    painting that is named as well.
     """
     if composed.get("styles") is None:
         return []

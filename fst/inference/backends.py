@@ -157,7 +157,7 @@ def open_backend(
         try:
             return _open_runtime(candidate, path, card, say=say, may_export=pays)
         except FstError as error:
-            say(f"{error}; going on without it")
+            say(f"{error}; continuing without it")
     if fast:
         forget_graph(card)  # nothing here can run it
     return TorchBackend(path, device=choose_device("cpu"))
@@ -185,7 +185,7 @@ def make_graph(name: str, path: Path, *, say: Say = lambda line: None) -> Backen
     """Export a style, prove the graph in the backend ``name``, keep it, and return the backend.
 
     Raises ``FstError`` if the graph cannot be made or is off by more than one of 255 levels. A
-    cache that cannot be written is no error: ``say`` is told.
+    cache that cannot be written is not an error: ``say`` is told.
     """
     missing = [package for package in EXPORTERS if find_spec(package) is None]
     if missing:

@@ -64,7 +64,7 @@ def plan(photos: Sequence[str], output: str | None, style: str) -> tuple[list[Jo
         return [Job(files[0][0], out, suffix_given=True)], refused
     if out is not None and out.suffix and not out.exists() and len(files) == 1:
         formats = ", ".join(SAVE_FORMATS)
-        raise FstError(f"-o {out}: '{out.suffix}' is no format we write; use one of {formats}")
+        raise FstError(f"-o {out}: '{out.suffix}' is not a format we write; use one of {formats}")
     if out is not None and out.exists() and not out.is_dir():
         raise FstError(f"-o {out} is a file with no picture suffix; give a folder or FILE.jpg")
     stems = Counter(relative.with_suffix("") for _, relative in files)

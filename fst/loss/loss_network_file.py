@@ -197,7 +197,7 @@ def _roots(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name, values in packed.items():
         channels = math.isqrt(2 * values.numel())
         if 2 * values.numel() != channels * (channels + 1) or not values.isfinite().all():
-            raise FstError(f"{path}: root.{name} is no triangle of numbers; the file is damaged")
+            raise FstError(f"{path}: root.{name} is not a triangle of numbers; the file is damaged")
     return {name: unpack_root(values) for name, values in packed.items()}
 
 

@@ -111,7 +111,7 @@ class PerceptualLoss(nn.Module):
     A network that stands for another has ``factors`` that give each term the other's mean size.
     Layers with a weight of 0 are not computed. The painting's Gram
     matrices are computed once, here, from ``style_image`` (1, 3, H, W) in [0, 1]. Raises
-    ``FstError`` for a layer that the network has not, a painting too small for the layers, or
+    ``FstError`` for a layer that the network does not have, a painting too small for the layers, or
     another ``content_distance``.
     """
 
@@ -181,7 +181,7 @@ class PerceptualLoss(nn.Module):
 
     def compare(self, stylized: Tensor, target: Mapping[str, Tensor]) -> Losses:
         """stylized (B, 3, H, W) in [0, 1], a ``content_target`` of B photos or of one -> the terms
-        of ``forward``, for who compares many pictures with one photo."""
+        of ``forward``, for comparing many pictures with one photo."""
         features = self.network(stylized, {**self.content_layers, **self.style_layers})
         return self.compare_features(stylized, features, target)
 

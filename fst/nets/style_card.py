@@ -179,7 +179,7 @@ def _card(path: Path, fields: Mapping[str, Any]) -> Card:
     require_net(known["net"])
     if not is_plain_name(known["name"]):
         name = repr(known["name"])[:LONGEST_NAME]
-        raise FstError(f"{path} is not safe to use: its name {name} is no plain file name")
+        raise FstError(f"{path} is not safe to use: its name {name} is not a plain file name")
     return Card(**known)
 
 
@@ -194,7 +194,7 @@ def parted_address(path: str | Path) -> tuple[Path, str | None]:
 def parted(
     every: Sequence[Mapping[str, Any]],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Mappings -> what all have in common, and what each has besides; ``joined`` undoes it."""
+    """Mappings -> what all have in common, and what each has of its own; ``joined`` undoes it."""
     shared: dict[str, Any] = {}
     own: list[dict[str, Any]] = [{} for _ in every]
     for key in every[0]:
@@ -212,7 +212,7 @@ def parted(
 
 
 def joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """What all have in common and what one has besides -> its whole mapping; undoes ``parted``."""
+    """What all have in common, what one has of its own -> its whole mapping; undoes ``parted``."""
     both = {**shared, **own}
     for key in shared.keys() & own.keys():
         if isinstance(shared[key], dict) and isinstance(own[key], dict):

@@ -19,7 +19,7 @@ def shipped_files() -> dict[str, Path]:
 def shipped_styles() -> dict[str, Path]:
     """The styles inside the package: {name: path or address}.
 
-    A painting that a file of several knows besides others comes after those with a file alone.
+    A painting in a file of several comes after those that have a file of their own.
     """
     return _styles_in(shipped_files())
 

@@ -227,7 +227,7 @@ class TransformerNet(nn.Module):
     def remove_grid(self) -> None:
         """Project the last kernels onto those without response at periods of 2 and 4 pixels.
 
-        For training to call after each step of the optimizer; a net that is only run needs it not.
+        Training calls it after each step of the optimizer; a net that is only run does not need it.
         """
         weight = self.conv2.conv.weight
         # on a GPU, a float32 product may be one of TF32's 10 bits

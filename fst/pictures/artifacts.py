@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FOLDS = (8, 12)  # pixels: periods of 8, 4, 8/3 and 2, and of 12, 6, 4, 3, 2.4 and 2
-FINE = 9  # pixels: what varies over more is no lattice
+FINE = 9  # pixels: what varies over more than this is not a lattice
 TILE = 64  # pixels
 WEAVE = (2.1, 5.0)  # periods in pixels
 WEAVE_USUAL = 0.37  # what pictures of straight things have: the middle one of photos and paintings

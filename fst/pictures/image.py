@@ -178,7 +178,8 @@ def save_picture(path: str | Path, picture: Picture, *, quality: int) -> None:
     file_format = SAVE_FORMATS.get(path.suffix.lower())
     if file_format is None:
         raise FstError(
-            f"{path}: '{path.suffix}' is no format we write; use one of {', '.join(SAVE_FORMATS)}"
+            f"{path}: '{path.suffix}' is not a format we write; use one of "
+            f"{', '.join(SAVE_FORMATS)}"
         )
     image = picture.rgb
     if picture.alpha is not None:
@@ -223,7 +224,7 @@ def find_pictures(folder: str | Path) -> Iterator[Path]:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF is no reason to refuse the pixels
+    except Exception:  # damaged EXIF: the pixels are still good
         return image.copy()
 
 

@@ -67,7 +67,7 @@ def paint(name: str, *, size: int, seed: int = 0) -> Image.Image:
     The same name, size and seed give the same picture. Raises ``FstError`` for an unknown name.
     """
     if name not in STYLES:
-        raise FstError(f"'{name}' is no painted style; use one of {', '.join(STYLES)}")
+        raise FstError(f"'{name}' is not a painted style; use one of {', '.join(STYLES)}")
     if size < 64:
         raise FstError(f"a painting of {size} px is too small; use 64 px or more")
     pixels = STYLES[name](size, np.random.default_rng([seed, sum(map(ord, name))]))

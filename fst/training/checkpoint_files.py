@@ -1,7 +1,7 @@
 """Files of checkpoints: each is whole or not there, and says so by a checksum at its end.
 
 A run keeps its newest few and the best. A file that was cut, zeroed or changed by the disk is
-recognized, set aside and not gone on from; the one before it is.
+recognized, set aside and not resumed from; the one before it is taken.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MARGIN_BYTES = 2 * 1024**2  # for curves, previews, the style file
 def write_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
     """Write a dictionary of tensors and plain values, whole or not at all; else ``FstError``.
 
-    NaN and infinity are refused: nothing could go on from there.
+    NaN and infinity are refused: no run could resume from there.
     """
     bad = next(not_finite(checkpoint), None)
     if bad is not None:
@@ -68,11 +68,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # whole, and yet not ours: pickles of anything
-        raise FstError(f"{path} is no checkpoint of fst ({str(error).splitlines()[0]})") from None
+        raise FstError(
+            f"{path} is not a checkpoint of fst ({str(error).splitlines()[0]})"
+        ) from None
 
 
 def fault(path: Path) -> str | None:
-    """Why a file is no whole checkpoint; None if it is one."""
+    """Why a file is not a whole checkpoint; None if it is one."""
     try:
         _verified(path)
     except DamagedCheckpoint as error:
@@ -129,7 +131,7 @@ class Checkpoints:
     def go_back_to(self, step: int) -> list[Path]:
         """Rename those of later steps than ``step``, but not the best; the names they had.
 
-        For who holds the run's lock: a run under way goes on from the newest.
+        Only the holder of the run's lock may call it: a run under way resumes from the newest.
         """
         later = [p for p in self.found() if p != self.best and p > self.path(step)]
         for path in later:
@@ -174,7 +176,7 @@ class Checkpoints:
 
 
 def set_aside(path: Path, suffix: str = DAMAGED) -> None:
-    """Rename a checkpoint so that nothing goes on from it; gone already is fine."""
+    """Rename a checkpoint so that nothing resumes from it; it may be gone already."""
     try:
         os.replace(path, path.with_name(path.name + suffix))
     except FileNotFoundError:  # another process of this run has done it

@@ -29,7 +29,7 @@ class WholeFiles(CheckpointIO):
     """Lightning's checkpoints through ``checkpoint_files``; the first process writes.
 
     Lightning's own files are staged in $TMPDIR and not flushed to the disk. A failure is kept in
-    ``failure``, for all processes to hear of. The checkpoint that is gone on from is ``known``: it
+    ``failure``, for all processes to hear of. The checkpoint that is resumed from is ``known``: it
     is not read again.
     """
 
@@ -49,7 +49,7 @@ class WholeFiles(CheckpointIO):
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         if self.known is not None and Path(path) == self.known.path:
-            return copy.deepcopy(self.known.state)  # the optimizer goes on in what it is given
+            return copy.deepcopy(self.known.state)  # the optimizer changes what it is given
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -59,7 +59,7 @@ class WholeFiles(CheckpointIO):
 class KeepCheckpoints(pl.Callback):
     """Writes a checkpoint every ``every`` steps and at the end; keeps the newest and the best.
 
-    Where a validation follows a step, the checkpoint is written after it: what goes on from there
+    Where a validation follows a step, the checkpoint is written after it: what resumes there
     has its curve whole. Interrupted before, it says that the validation is owed, and whoever goes
     on begins with it. ``look`` is called before each, to refuse or to mend a state that is not
     finite. The best is that of the least ``val/total``.
@@ -168,5 +168,5 @@ class StopOnSignal(pl.Callback):
             if number in WARNINGS and step > self._first_step and (job := requeue()):
                 print(f"\nstopped at step {step}; job {job} is queued again", flush=True)
             else:
-                print(f"\nstopped at step {step}; the same command goes on from there", flush=True)
+                print(f"\nstopped at step {step}; the same command resumes from there", flush=True)
         raise SystemExit(128 + number)

@@ -142,7 +142,7 @@ class StopOnDivergence(pl.Callback):
             tried = f" after {self.used} rollbacks" if self.action == "rollback" else ""
             good = f"; the last good state is in {newest}" if newest else ""
             raise FstError(
-                f"{sentence}{tried}{good}; on_divergence=rollback goes on from there at half the "
+                f"{sentence}{tried}{good}; on_divergence=rollback resumes from there at half the "
                 "learning rate; or begin anew, resume=false, with a lower one or with "
                 "trainer.gradient_clip_val=1"
             )

@@ -16,7 +16,7 @@ from fst.training.datamodule import PhotoData
 from fst.training.lightning_internals import log_after_the_last_step
 from fst.training.lightning_module import FastStyleTransfer
 
-CHECKPOINT_EXTRA = 100_000  # bytes of a checkpoint besides its tensors
+CHECKPOINT_EXTRA = 100_000  # bytes of a checkpoint in addition to its tensors
 # by these words torch says that it waits for a process that is gone
 LOST_PROCESS = ("Connection closed", "Connection reset", "Broken pipe", "gloo", "NCCL", "TCPStore")
 
@@ -61,7 +61,7 @@ def fit(
         if trainer.world_size == 1 or not any(word in str(error) for word in LOST_PROCESS):
             raise
         newest = checkpoints.newest()
-        kept = f"the same command goes on from {newest}" if newest else "there is no checkpoint yet"
+        kept = f"the same command resumes from {newest}" if newest else "there is no checkpoint yet"
         raise FstError(f"another process of this run has ended; {kept}") from None
 
 

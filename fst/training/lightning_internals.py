@@ -49,7 +49,7 @@ def validation_follows(trainer: pl.Trainer) -> bool:
 def log_now(trainer: pl.Trainer) -> None:
     """Log the step that has just ended, which Lightning does after the last callback.
 
-    A checkpoint must not be ahead of the curves: who goes on from it does not log its step.
+    A checkpoint must not be ahead of the curves: a run that resumes from it does not log its step.
     """
     trainer._logger_connector.update_train_step_metrics()
     if trainer._results is not None:

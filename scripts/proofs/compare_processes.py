@@ -156,8 +156,8 @@ def kill_one(folder: Path, launcher: str) -> bool:
         command(launcher, *words), cwd=place, env=environment(), stdout=subprocess.PIPE, text=True
     )
     assert again.stdout is not None
-    line = next((text for text in again.stdout if "going on from step" in text), "")
-    resumed = f"going on from step {step})" in line
+    line = next((text for text in again.stdout if "resuming from step" in text), "")
+    resumed = f"resuming from step {step})" in line
     again.terminate()
     again.communicate()
     held = bool(code) and said and resumed

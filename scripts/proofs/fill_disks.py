@@ -3,7 +3,7 @@
 python scripts/proofs/fill_disks.py  # as root: it mounts small disks in memory (tmpfs); two minutes
 
 Each must end with a sentence that names the file and the cause, leave the checkpoints before as
-they were and nothing half-written, and go on once there is room. Exit code 1 if one does not.
+they were and nothing half-written, and resume once there is room. Exit code 1 if one does not.
 """
 
 from __future__ import annotations

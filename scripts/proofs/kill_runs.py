@@ -1,4 +1,4 @@
-"""Stop training at seeded moments, go on with the same command, compare with the run left alone.
+"""Stop training at seeded moments, resume with the same command, compare with the run left alone.
 
 python scripts/proofs/kill_runs.py kill            # kill -9 at 20 moments
 python scripts/proofs/kill_runs.py signal          # SIGTERM and SIGINT at 20 moments
@@ -247,7 +247,7 @@ def faults(found: Outcome, wanted: Outcome) -> list[str]:
 
 
 def attempt(trial: Trial, folder: Path, wanted: Outcome) -> list[str]:
-    """Stop one run, go on, and compare; what did not hold."""
+    """Stop one run, resume it, and compare; what did not hold."""
     list_photos(folder, PHOTOS)
     code = run(folder, trial.workers[0], trial)
     wrong = []
@@ -270,7 +270,7 @@ def attempt(trial: Trial, folder: Path, wanted: Outcome) -> list[str]:
             wrong.append(f"{len(lines) - done} steps lost")
     again = run(folder, trial.workers[1])
     if again:
-        return [*wrong, f"going on failed with {again}"]
+        return [*wrong, f"resuming failed with {again}"]
     return wrong + faults(outcome(folder), wanted)
 
 

@@ -1,10 +1,10 @@
-"""A run begun by an older fst, stopped in the middle and gone on with by this one, bit for bit.
+"""A run begun by an older fst, stopped in the middle and resumed by this one, bit for bit.
 
 git worktree add /tmp/old COMMIT
 python scripts/proofs/old_run.py /tmp/old          # a clone or worktree of that commit
 
 The older code trains one run whole, and begins another with the same command, which is sent
-SIGTERM after a checkpoint and gone on with by the code beside this script. Both style files must
+SIGTERM after a checkpoint and resumed by the code beside this script. Both style files must
 hold the same bits. One painting and, where the older code knows ``styles=``, several. The runs are
 tiny (paintings of ours, photographs of scikit-image's), and real otherwise. Exit code 1 if any
 differs.
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def proved(case: str, words: list[str], old: Path, folder: Path) -> bool:
-    """Print the line of one case; whether the older run and the one gone on with are equal."""
+    """Print the line of one case; whether the older run and the resumed one are equal."""
     list_photos(folder, PHOTOS)
     train(old, folder, *words, "run_dir=whole").communicate()
     begun = train(old, folder, *words, "run_dir=halves")
@@ -70,9 +70,9 @@ def proved(case: str, words: list[str], old: Path, folder: Path) -> bool:
     said = begun.communicate()[0]
     stopped = next((ln for ln in said.splitlines() if ln.startswith("stopped at step")), said)
     gone_on = train(HERE, folder, *words, "run_dir=halves").communicate()[0]
-    went = next((ln for ln in gone_on.splitlines() if "going on from step" in ln), gone_on)
+    went = next((ln for ln in gone_on.splitlines() if "resuming from step" in ln), gone_on)
     one, other = (tensors_of(folder / run / "net.safetensors") for run in ("whole", "halves"))
-    same = bool(one) and one == other and "going on from step" in went
+    same = bool(one) and one == other and "resuming from step" in went
     print(f"{case:<20}{'bit-identical' if same else 'DIFFERS'}; {stopped}; {went.split('(')[-1]}")
     return same
 

@@ -5,7 +5,7 @@ python scripts/proofs/slurm_proof.py                           # about ten minut
 python scripts/proofs/slurm_proof.py sweep                     # one of sweep, sbatch, processes
 
 ``sweep``: three styles from one command through submitit; one job is told half-way that its time
-is up (SIGUSR2), goes into the queue again and on from there. ``sbatch``: the same with
+is up (SIGUSR2), goes into the queue again and resumes from there. ``sbatch``: the same with
 ``scripts/train.sbatch`` and SIGUSR1. ``processes``: one style in two processes under srun, and
 under torchrun. All must leave the very weights of runs without SLURM. Exit code 1 if one does not.
 """
@@ -198,7 +198,7 @@ def sweep(folder: Path, environment: dict[str, str]) -> bool:
     print(f"the launcher's exit code is {code}", flush=True)
     log = "".join(p.read_text() for p in (folder / "runs/sweep/.submitit").rglob("*_0_0_log.out"))
     show(log)
-    held = code == 0 and "is queued again" in log and "going on from step" in log
+    held = code == 0 and "is queued again" in log and "resuming from step" in log
     for number, style in enumerate(STYLES):
         run = folder / "runs" / "sweep" / str(number)
         same = weights(run) == alone(folder, style, environment)
@@ -227,7 +227,7 @@ def sbatch(folder: Path, environment: dict[str, str]) -> bool:
     show(log)
     same = weights(style.parent) == alone(folder, "woodcut", environment)
     print(f"weights {'those of a run without SLURM' if same else 'DIFFER'}")
-    return same and "is queued again" in log and "going on from step" in log
+    return same and "is queued again" in log and "resuming from step" in log
 
 
 def processes(folder: Path, environment: dict[str, str]) -> bool:
