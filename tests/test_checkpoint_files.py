@@ -53,7 +53,7 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
         (lambda data: b"", "is empty"),
         (lambda data: data[:-1], "is cut short"),
         (lambda data: data[: len(data) // 2], "is cut short"),
-        (lambda data: bytes(len(data)), "is cut short or no checkpoint"),
+        (lambda data: bytes(len(data)), "is cut short or not a checkpoint"),
         (lambda data: bytes(len(data) // 2) + data[len(data) // 2 :], "checksum does not match"),
     ],
 )

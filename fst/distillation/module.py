@@ -123,6 +123,7 @@ class Distillation(pl.LightningModule):
         return self.get_parameter(f"maps.{name}.weight")
 
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
+        """The terms between student and teacher on the disturbed photos -> their total."""
         terms = self._terms(batch.photos, torch.Generator().manual_seed(self.global_step))
         total = torch.stack([self.weights[k] * v for k, v in terms.items()]).sum()
         options: dict[str, Any] = {"batch_size": len(batch.paths), "prog_bar": True}
@@ -131,6 +132,7 @@ class Distillation(pl.LightningModule):
         return total
 
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> None:
+        """Log the terms on held-out photos, always disturbed alike, and the gradients' cosine."""
         generator = torch.Generator().manual_seed(batch_idx)
         values = {f"val/{k}": v for k, v in self._terms(batch.photos, generator).items()}
         with torch.enable_grad():
@@ -157,6 +159,7 @@ class Distillation(pl.LightningModule):
         return F.cosine_similarity(slim, wide, dim=1).mean()
 
     def configure_optimizers(self) -> Any:
+        """Adam with the one-cycle schedule of its learning rate."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, max_lr=self.learning_rate, total_steps=int(self.trainer.max_steps)

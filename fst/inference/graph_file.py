@@ -112,7 +112,7 @@ def measure_parity(pixel_net: PixelNet, run: Run) -> dict[str, Any]:
 
 
 def load_pt2(data: bytes) -> Run:
-    """The bytes of a ``.pt2`` file -> a function from pixels to pixels."""
+    """The bytes of a ``.pt2`` file -> a function of pixels (B, 3, H, W) uint8 to the same."""
     module = torch.export.load(io.BytesIO(data)).module()
 
     def run(pixels: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def load_pt2(data: bytes) -> Run:
 
 
 def load_onnx(data: bytes) -> Run:
-    """The bytes of an ``.onnx`` file -> a function from pixels to pixels, in ONNX Runtime."""
+    """The bytes of an ``.onnx`` file -> the same function, run by ONNX Runtime."""
     _require("onnxruntime")
     backend = OnnxBackend(data, threads=cpu_threads())
     return lambda pixels: torch.from_numpy(backend(np.ascontiguousarray(pixels.numpy())))

@@ -32,6 +32,7 @@ class Outcome(Generic[Item, Written]):
 
     @property
     def seconds(self) -> float:
+        """Of reading, working and writing together."""
         return self.read_s + self.work_s + self.write_s
 
 

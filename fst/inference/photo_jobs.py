@@ -1,4 +1,4 @@
-"""Which photo files are stylized into which, and that: reading and writing go on meanwhile."""
+"""Which photo files are stylized into which files, and the work: reading and writing overlap."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _expand(text: str) -> list[Path]:
         if not found:
             raise FstError(f"no file matches '{text}'")
         return found
-    return [path]  # named as missing when its turn comes, and the others go on
+    return [path]  # named as missing when its turn comes; the others are done
 
 
 def stylize_files(

@@ -79,7 +79,7 @@ def optimize(
 
     ``method`` is ``lbfgs`` (``history`` pairs are remembered; it ends by itself where no step
     lowers the objective) or ``adam`` (``learning_rate`` in units of [0, 1] a step, halved whenever
-    a step has to be undone; goes on for ever), which may ``clip_gradient`` to a Euclidean norm.
+    a step has to be undone; never ends by itself), which may ``clip_gradient`` to a Euclidean norm.
     Raises ``FstError`` for an unknown method or an objective that is not finite at the start.
     """
     if method not in METHODS:

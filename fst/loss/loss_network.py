@@ -99,7 +99,7 @@ class LossNetwork(nn.Module):
         return self.get_buffer(f"{name}_root")
 
     def factor(self, term: str, name: str) -> float:
-        """By what to multiply a term at a layer for the size it has in the network stood for."""
+        """By what to multiply a term at a layer, for its size in the network that is stood for."""
         return self.factors.get(term, {}).get(name, 1.0)
 
     def require(self, names: Iterable[str]) -> None:

@@ -90,12 +90,12 @@ def vgg_state(network: LossNetwork) -> dict[str, Tensor]:
 
 
 def pack_root(root: Tensor) -> Tensor:
-    """A lower triangular (C, C) -> its C * (C + 1) / 2 values that are not 0 by shape."""
+    """A lower triangular (C, C) -> its C * (C + 1) / 2 values on and below the diagonal."""
     return root[tuple(torch.tril_indices(*root.shape))]
 
 
 def unpack_root(packed: Tensor) -> Tensor:
-    """What ``pack_root`` was given."""
+    """The C * (C + 1) / 2 values of ``pack_root`` -> the lower triangular (C, C), float32."""
     channels = math.isqrt(2 * len(packed))
     root = torch.zeros(channels, channels)
     root[tuple(torch.tril_indices(channels, channels))] = packed.float()
@@ -105,7 +105,8 @@ def unpack_root(packed: Tensor) -> Tensor:
 def save_loss_network(path: Path, network: LossNetwork, *, half: bool, **about: str) -> None:
     """Write a network as a ``.safetensors`` that ``load_loss_network`` reads, whole or not at all.
 
-    ``about`` goes into the metadata beside mean, standard deviation and padding mode.
+    ``about`` goes into the metadata beside mean, standard deviation and padding mode; ``half``
+    stores float16. Raises ``FstError`` for NaN and infinity.
     """
     dtype = torch.float16 if half else torch.float32
     state = vgg_state(network)

@@ -43,7 +43,7 @@ class PaintingsLoss(nn.Module):
 
     @property
     def weights(self) -> list[Weights]:
-        """The weights of each painting's three terms."""
+        """The weights of the three terms, for each painting."""
         return [self.of(row).weights for row in range(len(self.losses))]
 
     @weights.setter
@@ -52,7 +52,10 @@ class PaintingsLoss(nn.Module):
             self.of(row).weights = of_one
 
     def forward(self, stylized: Tensor, content: Tensor, paintings: Sequence[int]) -> Losses:
-        """stylized, content (B, 3, H, W), RGB in [0, 1], their B paintings -> the mean terms."""
+        """stylized, content (B, 3, H, W), RGB in [0, 1], their B paintings -> the mean terms.
+
+        ``paintings`` are rows, from 0; the terms are differentiable in ``stylized`` only.
+        """
         target = self.of(0).content_target(content)
         features = self.network(stylized, self.layers)
         places: dict[int, list[int]] = {}

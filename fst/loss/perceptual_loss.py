@@ -80,6 +80,7 @@ class Losses(NamedTuple):
 
     @property
     def total(self) -> Tensor:
+        """The sum of the terms, a scalar: what training minimizes."""
         total = self.content + self.style + self.total_variation
         return total if self.moving is None else total + self.moving
 
@@ -188,7 +189,10 @@ class PerceptualLoss(nn.Module):
     def compare_features(
         self, stylized: Tensor, features: Mapping[str, Tensor], target: Mapping[str, Tensor]
     ) -> Losses:
-        """``compare``, for pictures whose ``features`` are known."""
+        """``compare``, for pictures whose ``features`` are known: {layer: (B, C, h, w)}.
+
+        They must hold every layer of content and style, as ``network`` computes them.
+        """
         zero = stylized.new_zeros((), dtype=torch.promote_types(stylized.dtype, torch.float32))
 
         content_loss = zero

@@ -2,7 +2,8 @@
 
 Content and style pull against each other. How far style has won is told by what style is left and
 what content was lost for it; a strength names that balance, and the weight that leads to it is
-solved for: a few photos are stylized by optimization, the weight is corrected, until it does.
+solved for: a few photos are stylized by optimization and the weight is corrected, again and again,
+until the balance is right.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def balance(lost: float, left: float) -> float:
 
 
 def balance_at(strength: float) -> float:
-    """The balance that a strength in 0 .. 1 stands for; it rises with it."""
+    """The balance that a strength in 0 .. 1 stands for; it rises with it.
+
+    Raises ``FstError`` for a strength outside 0 .. 1.
+    """
     if not 0 <= strength <= 1:
         raise FstError(f"style.strength={strength} is not in 0 .. 1")
     strength = min(max(strength, LEAST), MOST)

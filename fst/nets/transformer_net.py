@@ -52,8 +52,8 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     Half precision: means and variances are of up to millions of pixels and must be accumulated in
     float32, which PyTorch's own does for float16 and bfloat16 features, on a CPU as on a GPU; only
-    its result is rounded. It wants channels first, though, and copies what comes with channels
-    last, before and after. A compiled net has ``normalized`` instead, which the compiler fuses with
+    its result is rounded. But it needs channels first, and copies what comes with channels last,
+    before and after. A compiled net has ``normalized`` instead, which the compiler fuses with
     its neighbors in whatever order the memory has.
     """
 

@@ -50,6 +50,7 @@ class Previews(pl.Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Before the first step: a preview, and paintings and photos into TensorBoard."""
         if trainer.global_step == 0 or self._due(trainer):  # again, as curves end before this step
             self.show(trainer, pl_module)
         if trainer.global_step == 0:
@@ -63,6 +64,7 @@ class Previews(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
+        """A preview where one is due."""
         if at_step_boundary(trainer) and self._due(trainer):
             self.show(trainer, pl_module)
 
@@ -113,6 +115,7 @@ class SkippedPhotos(pl.Callback):
         self.known = list(known)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Choose this process's report; the first process adds what is ``known``."""
         # of the first process: another may have counted itself a folder further
         self.report = trainer.strategy.broadcast(self.report)
         if trainer.global_rank:
@@ -124,6 +127,7 @@ class SkippedPhotos(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: PhotoBatch, *args: Any
     ) -> None:
+        """Add the photos that this batch had to skip."""
         if batch.skipped:
             self._add(batch.skipped)
 
@@ -164,15 +168,19 @@ class Progress(TQDMProgressBar):
         return self._before_s + (time.monotonic() - self._started[0] if self._started[0] else 0.0)
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the seconds of training so far."""
         return {"elapsed_s": self.elapsed_s()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on from the seconds that a checkpoint has."""
         self._before_s = float(state_dict["elapsed_s"])
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """What the bar shows: the terms as they were last fetched."""
         return dict(self._terms)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock; the speed is measured from here."""
         super().on_train_start(trainer, pl_module)
         self._started = (time.monotonic(), trainer.global_step)
         self._mark, self._images = (time.monotonic(), trainer.global_step), 0
@@ -185,6 +193,7 @@ class Progress(TQDMProgressBar):
         batch: PhotoBatch,
         batch_idx: int,
     ) -> None:
+        """Every ``every`` steps: log speed and rate, show or print the terms."""
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         self._images += len(batch.paths) * trainer.world_size
         step = trainer.global_step
@@ -231,11 +240,13 @@ class DataWait(pl.Callback):
         self._mark = (0.0, 0.0)  # waited and busy when last logged
 
     def on_train_batch_start(self, *args: Any) -> None:
+        """The batch is there: the step's own time begins."""
         self._start = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
+        """Add the step's time; log the share every ``every`` steps."""
         self._busy_s += time.monotonic() - self._start
         if trainer.global_step % self.every or not at_step_boundary(trainer):
             return
@@ -245,6 +256,7 @@ class DataWait(pl.Callback):
         self._mark = now
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say the share over the whole run, and the cure where it is high."""
         share = _share(_waited_s(trainer), self._busy_s)
         cure = "; try `fst prepare`, or more data.workers" if share > TOO_LONG else ""
         say(f"waiting        for photos: {share:.1%} of the steps' time{cure}")

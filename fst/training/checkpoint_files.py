@@ -113,7 +113,7 @@ class Checkpoints:
         return self.folder / f"step_{step:08d}.ckpt"
 
     def found(self) -> list[Path]:
-        """Those there are, whole or not, newest first; the best one stands in where none is."""
+        """The checkpoints that are there, whole or not: the newest first, the best one last."""
         steps = [p for p in self.folder.glob("step_*.ckpt") if re.fullmatch(r"step_\d+", p.stem)]
         steps.sort(key=lambda path: int(path.stem.removeprefix("step_")), reverse=True)
         return steps + [path for path in (self.best,) if path.exists()]
@@ -129,7 +129,7 @@ class Checkpoints:
         return None, faults
 
     def go_back_to(self, step: int) -> list[Path]:
-        """Rename those of later steps than ``step``, but not the best; the names they had.
+        """Rename the checkpoints of later steps, but not the best; returns the names they had.
 
         Only the holder of the run's lock may call it: a run under way resumes from the newest.
         """
@@ -143,7 +143,7 @@ class Checkpoints:
         return next(iter(self.found()), None)
 
     def prune(self, keep: int) -> None:
-        """Remove all but the newest ``keep``; the best one stays."""
+        """Remove all but the newest ``keep`` checkpoints; the best one stays."""
         for path in [p for p in self.found() if p != self.best][keep:]:
             path.unlink(missing_ok=True)
 
@@ -194,7 +194,7 @@ def _verified(path: Path) -> bytes:
         raise DamagedCheckpoint(f"{path} is empty")
     body, trailer = data[:-TRAILER_BYTES], data[-TRAILER_BYTES:]
     if not trailer.startswith(MARK):
-        raise DamagedCheckpoint(f"{path} is cut short or no checkpoint of fst")
+        raise DamagedCheckpoint(f"{path} is cut short or not a checkpoint of fst")
     if trailer != MARK + hashlib.sha256(body).digest():
         raise DamagedCheckpoint(f"{path} is damaged: its checksum does not match")
     return body

@@ -40,6 +40,7 @@ class WholeFiles(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
+        """Write a file whole or not at all; a failure is kept, not raised."""
         try:
             write_checkpoint(Path(path), checkpoint)
         except FstError as error:
@@ -48,11 +49,13 @@ class WholeFiles(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
+        """The state in a file; ``FstError`` as of ``read_checkpoint``."""
         if self.known is not None and Path(path) == self.known.path:
             return copy.deepcopy(self.known.state)  # the optimizer changes what it is given
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
+        """Remove a file, if it is there."""
         Path(path).unlink(missing_ok=True)
 
 
@@ -60,9 +63,9 @@ class KeepCheckpoints(pl.Callback):
     """Writes a checkpoint every ``every`` steps and at the end; keeps the newest and the best.
 
     Where a validation follows a step, the checkpoint is written after it: what resumes there
-    has its curve whole. Interrupted before, it says that the validation is owed, and whoever goes
-    on begins with it. ``look`` is called before each, to refuse or to mend a state that is not
-    finite. The best is that of the least ``val/total``.
+    has its curve whole. If the validation is interrupted, the checkpoint says that it is owed, and
+    a run that resumes begins with it. ``look`` is called before each checkpoint, to refuse or to
+    mend a state that is not finite. The best is the one with the lowest ``val/total``.
     """
 
     def __init__(
@@ -74,12 +77,15 @@ class KeepCheckpoints(pl.Callback):
         self._saved: tuple[int, bool] | None = None
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: the best loss, and whether a validation is owed."""
         return {"best": self.best, "owed": self.owed}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take both from a checkpoint."""
         self.best, self.owed = float(state_dict["best"]), bool(state_dict["owed"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run the validation that is owed."""
         if self.owed:
             self.owed = False
             validate_between_steps(trainer)
@@ -87,12 +93,14 @@ class KeepCheckpoints(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
+        """Write the checkpoint of a step that no validation follows."""
         due = at_step_boundary(trainer) and trainer.global_step % self.every == 0
         if due and not validation_follows(trainer):
             log_now(trainer)
             self.save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the best checkpoint if this is it, and the step's if one is due."""
         if trainer.state.fn != TrainerFn.FITTING or not at_step_boundary(trainer):
             return
         value = float(trainer.callback_metrics.get(BEST_BY, float("inf")))
@@ -104,6 +112,7 @@ class KeepCheckpoints(pl.Callback):
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the last checkpoint."""
         self.save(trainer)
 
     def save(self, trainer: pl.Trainer, *, owed: bool = False) -> None:
@@ -142,12 +151,14 @@ class StopOnSignal(pl.Callback):
         self._first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put our signal handlers in place of Lightning's."""
         STOP.install()  # Lightning has put its own in place, which saves nothing
         self._first_step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
+        """Stop after a whole step, if any process has noted a signal."""
         number = agreed(trainer, STOP.received or 0) if at_step_boundary(trainer) else 0
         if number:
             log_now(trainer)
@@ -156,6 +167,7 @@ class StopOnSignal(pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
+        """Stop inside a validation of the training, which is then owed."""
         if trainer.state.fn == TrainerFn.FITTING and at_step_boundary(trainer):
             number = agreed(trainer, STOP.received or 0)
             if number:

@@ -45,7 +45,7 @@ class TimedLoader(DataLoader[PhotoBatch]):
 
     waited_s = 0.0
 
-    def __iter__(self) -> Iterator[PhotoBatch]:  # type: ignore[override]  # Lightning asks no more
+    def __iter__(self) -> Iterator[PhotoBatch]:  # type: ignore[override]  # Lightning needs no more
         batches = super().__iter__()
         while True:
             start = time.monotonic()
@@ -135,6 +135,7 @@ class PhotoData(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[PhotoBatch]:
+        """The held-out photos' center crops, all in every process, in a fixed order."""
         return DataLoader(
             CenterCrops(paths=self.val_paths, size=self.size),
             batch_size=self.batch_size,

@@ -28,9 +28,9 @@ class StopOnDivergence(pl.Callback):
     On a CPU it looks at every step, elsewhere every ``every`` steps, as a look waits for the
     device; and always before a checkpoint. What is not finite is found before the optimizer steps
     where it can be. ``action`` is ``stop``, an ``FstError`` with step, term and photos (which are
-    known where every step is looked at), or
-    ``rollback``: the net and the optimizer as of the last checkpoint, at half the learning rate,
-    ``rollbacks`` times at most. The steps and the photos go on as they would.
+    known where every step is looked at), or ``rollback``: the net and the optimizer as of the last
+    checkpoint, at half the learning rate, ``rollbacks`` times at most. The steps and the photos
+    that follow are the same as without it.
     """
 
     def __init__(self, *, action: str, rollbacks: int, every: int, files: Checkpoints) -> None:
@@ -44,12 +44,15 @@ class StopOnDivergence(pl.Callback):
         self._good: tuple[int, dict[str, Any], dict[str, Any]] | None = None
 
     def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: how many rollbacks were used."""
         return {"used": self.used}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take that from a checkpoint."""
         self.used = int(state_dict["used"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the state that training begins with, and remember it."""
         if trainer.strategy.root_device.type == "cpu":
             self.every = 1
         self._norm = None
@@ -58,11 +61,13 @@ class StopOnDivergence(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        """Remember the photos of the step, to be named."""
         self._photos.append((batch.photos, batch.paths))
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
+        """Look at the gradients before they are used."""
         if (trainer.global_step + 1) % self.every or _scaled(trainer):
             return
         gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
@@ -72,6 +77,7 @@ class StopOnDivergence(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
+        """Look at the weights after a whole step that is due."""
         if not at_step_boundary(trainer):
             return
         if trainer.global_step % self.every == 0:
@@ -169,7 +175,7 @@ class StopOnDivergence(pl.Callback):
 
 
 def _scaled(trainer: pl.Trainer) -> bool:
-    """Whether a gradient scaler of float16 is at work, which meets infinity in its stride."""
+    """Whether a gradient scaler of float16 is at work, which skips steps with infinity itself."""
     return getattr(trainer.precision_plugin, "scaler", None) is not None
 
 

@@ -32,8 +32,8 @@ def fit(
 ) -> None:
     """``trainer.fit`` from a checkpoint; a signal ends it after the step and its checkpoint.
 
-    Raises ``FstError`` where the checkpoints will not fit on the disk, before the first step, and
-    where another process of the run has died.
+    Raises ``FstError`` where the checkpoints will not fit on the disk, before the first step; where
+    the checkpoint is of another net; and where another process of the run has died.
     """
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()

@@ -100,6 +100,7 @@ class FastStyleTransfer(pl.LightningModule):
             self.loss.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
+        """Stylize the photos (B, 3, H, W) in [0, 1], log the terms -> their total, a scalar."""
         if self.replays_graphs:
             torch.compiler.cudagraph_mark_step_begin()
         losses = self.losses(self._ordered(grained(batch.photos)), batch.samples)
@@ -115,6 +116,7 @@ class FastStyleTransfer(pl.LightningModule):
         )
 
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
+        """The same on held-out photos, and the scores of artifacts -> the total, a scalar."""
         if isinstance(self.loss, PaintingsLoss):
             return self._validate_paintings(batch)
         photos = self._ordered(batch.photos)
@@ -177,12 +179,14 @@ class FastStyleTransfer(pl.LightningModule):
         return photos.contiguous(memory_format=torch.channels_last)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A step of Adam, then the projection of the last kernels (``remove_grid``)."""
         super().optimizer_step(*args, **kwargs)
         self.net.remove_grid()
         if self.replays_graphs:
             self.net.zero_grad()  # they lie in memory that the next replay writes to
 
     def configure_optimizers(self) -> Any:
+        """Adam (the paper's, section 4.1) with the ``schedule`` of its learning rate."""
         # Lightning clips no gradients of a fused optimizer in mixed precision
         fused = self.device.type == "cuda" and not self.trainer.gradient_clip_val
         groups, rates = self._groups()
