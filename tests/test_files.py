@@ -148,17 +148,17 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "file").write_text("x")
     for name, match in [
-        ("pipe", "is no regular file"),
+        ("pipe", "is not a regular file"),
         ("loop", "cannot be opened: Too many levels"),
         ("gone", "does not exist"),
         ("file/below", "cannot be opened: Not a directory"),
         ("", "is a folder"),
         ("x" * 300, "cannot be opened: File name too long"),
-        ("zero\0", "is no name of a file"),
+        ("zero\0", "is not a name of a file"),
     ]:
         with pytest.raises(FstError, match=match):
             open_regular(tmp_path / name)
-    with pytest.raises(FstError, match="is no regular file"):
+    with pytest.raises(FstError, match="is not a regular file"):
         open_regular("/dev/null")
     with open_regular(tmp_path / "file") as handle:
         assert handle.read() == b"x"

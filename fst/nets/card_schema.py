@@ -41,7 +41,7 @@ def parsed(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise Unfit("its card cannot be read") from None
     if not isinstance(fields, dict):
-        raise Unfit("its card is no mapping")
+        raise Unfit("its card is not a mapping")
     require_plain(fields)
     return fields
 
