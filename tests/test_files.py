@@ -154,7 +154,7 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         ("file/below", "cannot be opened: Not a directory"),
         ("", "is a folder"),
         ("x" * 300, "cannot be opened: File name too long"),
-        ("zero\0", "is not a name of a file"),
+        ("zero\0", "is not a file name"),
     ]:
         with pytest.raises(FstError, match=match):
             open_regular(tmp_path / name)

@@ -56,7 +56,7 @@ class Config(Mapping[str, Any]):
         return Config, (self._plain,)
 
     def plain(self) -> dict[str, Any]:
-        """A dictionary of its own, for what wants one: YAML, JSON, a constructor."""
+        """A dictionary of its own, for what needs one: YAML, JSON, a constructor."""
         return copy.deepcopy(self._plain)
 
     def but(self, key: str, value: Any) -> Config:

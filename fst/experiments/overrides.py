@@ -14,7 +14,7 @@ from fst.system.old_names import new_key
 def prepare_overrides(arguments: list[str]) -> list[str]:
     """Make a user's ``key=value`` words safe for Hydra's grammar, before Hydra sees them.
 
-    Flags go first, as argparse wants them. Keys of older versions get their names of today. Values
+    Flags go first, as argparse needs them. Keys of older versions get their names of today. Values
     of path-valued keys are quoted, also in lists, which may come without their brackets. Layers of
     the loss may be named without Hydra's ``+``, as any layer of the network may be asked for. In a
     multirun (``-m``) a value with commas is left to Hydra as a sweep unless it names a file that

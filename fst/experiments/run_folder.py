@@ -73,7 +73,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep every other job out of this folder meanwhile; ``FstError`` if one is in it.
+        """Keep every other job out of this folder; ``FstError`` if one is in it.
 
         The first process of a job does it for all. What a killed run left half-written is removed.
         Raises ``FstError`` too for a folder that cannot be written.

@@ -95,7 +95,7 @@ def _several(composed: DictConfig) -> Sequence[Config]:
         if key in keys:
             raise FstError(f"{key}= names one painting and styles= several; give one of them")
     if len(composed.styles) < 2:
-        raise FstError("styles= wants two paintings or more; for one say style=")
+        raise FstError("styles= needs two paintings or more; for one say style=")
     if composed.style.name is None:
         raise FstError("a net of several paintings needs a name of its own: style.name=NAME")
     shared = [w for w, key in zip(words, keys, strict=True) if key not in ("styles", "style.name")]

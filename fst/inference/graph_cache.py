@@ -1,7 +1,7 @@
 """Exported graphs of styles, kept in the user's cache folder for the next time.
 
 One file a graph, ``KEY-CHECKSUM.onnx``: the key is of the style's tensors and of how its net is
-built, the checksum of the file itself. A file that does not match is as good as none, and so is a
+built, the checksum of the file itself. A file that does not match is not used, nor is a
 graph whose tensors lie in other files.
 """
 

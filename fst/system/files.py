@@ -78,7 +78,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     except OSError as error:
         raise FstError(f"{path} cannot be opened: {error.strerror or error}") from None
     except ValueError:  # a zero byte in the name
-        raise FstError(f"{str(path)!r} is not a name of a file") from None
+        raise FstError(f"{str(path)!r} is not a file name") from None
     raise FstError(f"{path} is not a regular file but a pipe, a socket or a device; leave it out")
 
 
