@@ -9,13 +9,13 @@ from PIL import Image, ImageCms
 from fst.errors import FstError
 from fst.pictures.image import (
     Picture,
-    find_pictures,
     read_picture,
     save_picture,
     to_image,
     to_picture,
     to_tensor,
 )
+from fst.pictures.opening import find_pictures
 
 from .conftest import picture
 

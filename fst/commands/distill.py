@@ -25,6 +25,7 @@ from fst.experiments.settle import settled
 from fst.loss.loss_network_file import load_loss_network, save_loss_network
 from fst.system.console import hush_libraries, say
 from fst.system.files import fingerprint
+from fst.system.paths import user_path
 from fst.training.fitting import fit
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 4, 16
@@ -40,7 +41,7 @@ def distill(composed: DictConfig) -> Path:
     hush_libraries()
     check_settings(composed)
     resume = str(composed.resume)
-    run = choose_run(Path(composed.run_dir).expanduser(), resume=resume)
+    run = choose_run(user_path(composed.run_dir), resume=resume)
     config = settled(composed, run)
     data = build_data(config)
     teacher, names = build_teacher(config)

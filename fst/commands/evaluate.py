@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING, DictConfig
@@ -26,6 +25,7 @@ from fst.nets.style_names import find_style
 from fst.system.console import say
 from fst.system.files import make_folder, unused, write_whole
 from fst.system.machine import choose_device, machine
+from fst.system.paths import user_path
 
 LEAST_SIZE = 32  # pixels that artifacts can be scored on
 
@@ -62,7 +62,7 @@ def evaluate(composed: DictConfig) -> list[dict[str, Any]]:
     every = list_photos(config.data.root)
     count = min(config.photos, len(every))
     photos = readable([every[k * len(every) // count] for k in range(count)])
-    folder = unused(Path(config.run_dir).expanduser())
+    folder = unused(user_path(config.run_dir))
     make_folder(folder)
     say(f"machine        {machine()}")
     say(f"photos         {len(photos)} of {config.data.root}")

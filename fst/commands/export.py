@@ -6,7 +6,6 @@ fst export great_wave --format onnx -o great_wave.onnx
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from fst.errors import FstError
 from fst.inference.graph_file import FORMATS, export_graph
@@ -14,6 +13,7 @@ from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.nets.style_file import load_style
 from fst.nets.style_names import find_style, style_label
 from fst.system.console import shown_in_line
+from fst.system.paths import user_path
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,7 +27,7 @@ def _export(options: argparse.Namespace) -> int:
     net, card = load_style(style)
     suffix = f".{options.format}"
     default = f"{style_label(options.style, style)}{suffix}"
-    path = Path(options.output or default).expanduser()
+    path = user_path(options.output or default)
     if path.suffix != suffix:
         raise FstError(
             f"-o {path} does not end in {suffix}, the suffix of --format {options.format}"

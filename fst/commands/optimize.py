@@ -30,6 +30,7 @@ from fst.pictures.painting import MIN_PAINTING
 from fst.system.console import say
 from fst.system.files import fingerprint
 from fst.system.machine import choose_device
+from fst.system.paths import user_path
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -47,10 +48,10 @@ def run_optimize(composed: DictConfig) -> Path:
         raise FstError("no photo is named; give one with content=PHOTO")
     name = composed.style.name or name_of(composed.style)
     folder = composed.run_dir or f"runs/optimize/{Path(composed.content).stem}_{name}"
-    run = choose_run(Path(folder).expanduser(), resume="false")
+    run = choose_run(user_path(folder), resume="false")
     config = settled(composed, run, name=name)
     sizes = check_sizes(config.size)
-    content = read_picture(Path(config.content).expanduser())
+    content = read_picture(user_path(config.content))
     painting = build_painting(config)
     network = build_network(config).to(choose_device(config.device))
     inputs = {

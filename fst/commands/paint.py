@@ -7,11 +7,11 @@ fst train style=woodcut data.root=photos/
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from fst.errors import FstError
 from fst.pictures.image import Picture, save_picture
 from fst.pictures.paint import STYLES, paint
+from fst.system.paths import user_path
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.seed < 0:
         raise FstError(f"--seed {options.seed} must be 0 or more")
     picture = Picture(rgb=paint(options.name, size=options.size, seed=options.seed))
-    path = Path(options.output or f"{options.name}.png").expanduser()
+    path = user_path(options.output or f"{options.name}.png")
     if path.exists() and not options.force:
         raise FstError(f"{path} exists already; use --force to replace it, or -o elsewhere")
     save_picture(path, picture, quality=95)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from pathlib import Path
 
 from fst.data.prepared_folder import INDEX, cached_photos, prepare
 from fst.errors import FstError
 from fst.nets.style_file import MIN_SIDE
 from fst.system.machine import cpu_threads
+from fst.system.paths import user_path
 
 SIZE = 320  # pixels: crops of 0.75 to 1 times this, at 256 px, are hardly enlarged
 
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         raise FstError(
             f"--size {options.size} is smaller than {MIN_SIDE} px; give the shorter side"
         )
-    photos, cache = Path(options.photos).expanduser(), Path(options.output).expanduser()
+    photos, cache = user_path(options.photos), user_path(options.output)
     spoken = time.monotonic()
 
     def say(done: int, of: int) -> None:

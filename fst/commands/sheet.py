@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 import csv
 import re
-from pathlib import Path
 
 from fst.errors import FstError
 from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.system.console import shown_in_line
+from fst.system.paths import user_path
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def _sheet(options: argparse.Namespace) -> int:
     from fst.pictures.image import Picture, save_picture
     from fst.system.files import make_folder
 
-    runs = find_runs([Path(run).expanduser() for run in options.runs])
+    runs = find_runs([user_path(run) for run in options.runs])
     first = runs[0].settings
     root = str(options.photos or first.get("data.root"))
     _, held_out, _ = training_and_held_out(
@@ -41,7 +41,7 @@ def _sheet(options: argparse.Namespace) -> int:
     photos = [read_photo(path).resized(options.size).rgb for path in held_out[: options.count]]
     made = [pictures(run, photos) for run in runs]
     rows = rank(runs, [artifacts for _, artifacts in made])
-    out = Path(re.sub(r"\.(jpg|csv)$", "", options.output)).expanduser()
+    out = user_path(re.sub(r"\.(jpg|csv)$", "", options.output))
     picture, listing = (out.with_name(f"{out.name}{end}") for end in (".jpg", ".csv"))
     make_folder(out.parent)
     sheet = grid_of(runs, [shown for shown, _ in made], photos)

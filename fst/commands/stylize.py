@@ -54,7 +54,7 @@ def _stylize(options: argparse.Namespace) -> int:
     limits = Limits(size=options.size, quality=options.quality, force=options.force)
     start, failed = time.monotonic(), len(refused)
     parts = dict.fromkeys(("reading", "stylizing", "writing"), 0.0)
-    for number, done in enumerate(stylize_files(stylizer, jobs, limits), 1):
+    for number, done in enumerate(stylize_files(stylizer, jobs, limits, _complain), 1):
         if done.error is not None:
             failed += 1
             sentence = str(done.error)

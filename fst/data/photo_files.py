@@ -14,8 +14,11 @@ from PIL import Image
 from fst.data.prepared_folder import cached_photos
 from fst.data.prepared_photo import SUFFIX, SmallPhoto, photo_name, read_small_photo
 from fst.errors import FstError
-from fst.pictures.image import Picture, find_pictures, read_picture
+from fst.pictures.image import Picture, read_picture
+from fst.pictures.opening import find_pictures
 from fst.system.console import say
+from fst.system.files import open_regular
+from fst.system.paths import user_path
 
 COCO_FOLDERS = (("train2017", "val2017"), ("train2014", "val2014"))
 USABLE_CHECK_S = 4.0  # seconds to look for one photo that decodes before giving up
@@ -32,7 +35,7 @@ def training_and_held_out(
     trained on and the second held out. Without ``val_root`` some photos of the root are held out
     and never trained on.
     """
-    top = Path(root).expanduser()
+    top = user_path(root)
     for train_folder, val_folder in COCO_FOLDERS:
         if (top / train_folder).is_dir():
             if val_root is None and (top / val_folder).is_dir():
@@ -59,20 +62,21 @@ def list_photos(root: str | Path, *, key: str = "data.root") -> list[Path]:
     they were made from. Paths in a list are relative to the list's folder. Raises ``FstError`` if
     there are none.
     """
-    root = Path(root).expanduser()
-    if root.is_dir():
+    root = user_path(root)
+    if os.path.isdir(root):
         prepared = cached_photos(root)
         if prepared:
             return prepared
-        photos = list(find_pictures(root))
+        photos = list(find_pictures(root, lambda error: say(f"left out       {error}")))
         if not photos:
             raise FstError(f"{key}={root} holds no photos (.jpg, .png ...)")
         return photos
-    if not root.exists():
+    if not os.path.exists(root):
         raise FstError(f"{key}={root} does not exist; give a folder of photos")
     try:
-        lines = root.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        with open_regular(root) as handle:
+            lines = handle.read().decode("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError, FstError):
         raise FstError(
             f"{key}={root} is neither a folder nor a text file with one path a line"
         ) from None

@@ -19,7 +19,8 @@ from typing import Any
 
 from fst.data.prepared_photo import SUFFIX, SmallPhoto, file_name, read_small_photo
 from fst.errors import FstError
-from fst.pictures.image import find_pictures, picture_size, read_picture, resize_shorter
+from fst.pictures.image import read_picture, resize_shorter
+from fst.pictures.opening import find_pictures, picture_size
 from fst.system.files import open_regular, write_whole
 
 INDEX = "fst_photos.jsonl"
@@ -63,15 +64,18 @@ def prepare(
     was made from photos that are gone is removed. ``say`` is told of the progress. Raises
     ``FstError`` if there are no photos, no room, or something else is in the way.
     """
-    found = list(find_pictures(photos)) if photos.is_dir() else []
+    closed: list[FstError] = []
+    found = list(find_pictures(photos, closed.append)) if os.path.isdir(photos) else []
     if not found:
-        raise FstError(f"{photos} is not a folder with photos (.jpg, .png ...) in it")
+        nothing = f"{photos} is not a folder with photos (.jpg, .png ...) in it"
+        raise FstError("; ".join([nothing, *map(str, closed)]))
     old = _start(cache, size)
     kept = {entry.photo: entry for entry in old if _is_there(cache, entry, check=check)}
     entries = dict(kept)
     todo = [path for path in found if not _is_current(kept.get(_below(path, photos)), path)]
     _require_room(cache, todo, size)
     report = Report(made=0, kept=len(found) - len(todo), dropped=0, unreadable=[])
+    report.unreadable += [(photos, str(error)) for error in closed]
     for path in todo:
         entries.pop(_below(path, photos), None)
 

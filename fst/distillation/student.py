@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from fst.errors import FstError
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import gram_matrix
+from fst.system.paths import user_path
 
 Features = dict[str, Tensor]
 
@@ -192,7 +192,7 @@ def read_heads(file: str | None, layers: Mapping[str, str]) -> dict[str, tuple[T
     if file is None:
         return {}
     try:
-        with safe_open(str(Path(file).expanduser()), "pt") as handle:
+        with safe_open(str(user_path(file)), "pt") as handle:
             stored = set(handle.keys())
             return {
                 own: (handle.get_tensor(f"{layer}.weight"), handle.get_tensor(f"{layer}.bias"))

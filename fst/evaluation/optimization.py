@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from fst.loss.image_optimizer import Iterate, optimize
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.pictures.image import Picture, read_picture, save_picture, to_image, to_tensor
 from fst.system.console import say
+from fst.system.paths import user_path
 
 COLUMNS = (
     *("size", "iteration", "evaluations", "seconds"),
@@ -87,7 +87,7 @@ def start_picture(start: str, content: Picture, size: int, seed: int) -> Tensor:
         return photo
     if start == "noise":
         return torch.rand(photo.shape, generator=torch.Generator().manual_seed(seed))
-    path = Path(start).expanduser()
+    path = user_path(start)
     if not path.exists():
         raise FstError(f"start={start} is neither content nor noise nor a picture's path")
     return resized(to_tensor(read_picture(path).rgb), photo)

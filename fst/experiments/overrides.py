@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from fst.errors import FstError
 from fst.experiments.known_settings import keys_of
 from fst.system.old_names import new_key
+from fst.system.paths import user_path
 
 
 def prepare_overrides(arguments: list[str]) -> list[str]:
@@ -54,7 +54,7 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
         if not equals and not word.startswith("~"):
             raise FstError(f"'{word}' is not key=value; did you mean style={word}?")
         if key.lstrip("+") in keys_of("text") and value not in ("", "null", "???"):
-            sweep = multirun and "," in value and not Path(value).expanduser().exists()
+            sweep = multirun and "," in value and not os.path.exists(user_path(value))
             word = word if sweep else f"{key}={_quoted_once(value)}"
         if key in keys_of("texts"):
             word = f"{key}=[{','.join(map(_quoted_once, _items(value)))}]"

@@ -26,6 +26,7 @@ from fst.system.console import first_process, say
 from fst.system.files import unused, write_whole
 from fst.system.machine import machine
 from fst.system.old_names import in_new_names
+from fst.system.paths import user_path
 from fst.training.checkpoint_files import (
     Checkpoint,
     Checkpoints,
@@ -164,7 +165,7 @@ def go_on_from(
         return None
     chosen = None
     if resume != "auto":
-        path = Path(resume).expanduser()
+        path = user_path(resume)
         if not path.exists():
             raise FstError(
                 f"resume={resume} is unknown; use resume=auto, resume=false or a checkpoint's path"

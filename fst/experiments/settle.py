@@ -19,6 +19,7 @@ from fst.experiments.config import Config, literal, resolved
 from fst.experiments.overrides import quote
 from fst.experiments.run_folder import RunFolder, choose_run
 from fst.experiments.settings import config_error_sentence
+from fst.system.paths import user_path
 
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
 
@@ -55,7 +56,7 @@ def settle(composed: DictConfig) -> Experiment:
     if RUN_FOLDER_VARIABLE in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
         path = os.environ[RUN_FOLDER_VARIABLE]
         resume = "auto" if resume.lower() == "false" else resume
-    run = choose_run(Path(path).expanduser(), resume=resume)
+    run = choose_run(user_path(path), resume=resume)
     os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
     more = {"paintings": [one["style"].plain() for one in several]} if several else {}
     config = settled(composed, run, name=name, **more)
@@ -101,7 +102,7 @@ def _several(composed: DictConfig) -> Sequence[Config]:
     shared = [w for w, key in zip(words, keys, strict=True) if key not in ("styles", "style.name")]
     styles = []
     for entry in map(str, composed.styles):
-        picture = Path(entry).expanduser().is_file()
+        picture = os.path.isfile(user_path(entry))
         chosen = ["style=own", f"style.image={quote(entry)}"] if picture else [f"style={entry}"]
         try:
             one = compose(HydraConfig.get().job.config_name, [*shared, *chosen])

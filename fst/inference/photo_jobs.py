@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,19 @@ from fst.inference.backends import EXPORT_PAYS_FROM
 from fst.inference.overlap import Outcome, overlap
 from fst.inference.stylizer import Stylizer
 from fst.pictures.image import (
+    LONGEST_SIDE,
     SAVE_FORMATS,
     Picture,
-    find_pictures,
-    picture_size,
     read_picture,
+    require_writable,
     save_picture,
 )
+from fst.pictures.opening import DECODING, find_pictures, picture_size
+from fst.system.machine import available_memory
+from fst.system.paths import user_path
 
 Identity = tuple[int, int]  # device and number of a file
+LONGEST_NAME = 255  # bytes, in the file systems of today
 
 
 @dataclass(frozen=True)
@@ -45,27 +49,28 @@ class Limits:
 
 
 def plan(photos: Sequence[str], output: str | None, style: str) -> tuple[list[Job], list[str]]:
-    """Which photos, where each result goes, and a sentence for each argument with no photo in it.
+    """Which photos, where each result goes, and a sentence for each argument with no photo in it
+    and for each folder that cannot be looked into.
 
     A folder is searched recursively and its structure kept, below ``output`` or, without one,
     below ``FOLDER_STYLE`` in the current folder. Two photos of one name and folder that differ
     in their suffix keep it in the result's name. Raises ``FstError`` where there is no photo at all
     or two results would be one file.
     """
-    out = Path(output).expanduser() if output is not None else None
+    out = user_path(output) if output is not None else None
     files, refused = _files(photos, out, style)
     if not files:
         raise FstError("; ".join(refused) or "there are no photos to stylize")
-    if out is not None and out.suffix.lower() in SAVE_FORMATS and not out.is_dir():
+    if out is not None and out.suffix.lower() in SAVE_FORMATS and not os.path.isdir(out):
         if len(files) > 1:
             raise FstError(
                 f"-o {out} is one file, but {len(files)} photos are given; name a folder"
             )
         return [Job(files[0][0], out, suffix_given=True)], refused
-    if out is not None and out.suffix and not out.exists() and len(files) == 1:
+    if out is not None and out.suffix and not os.path.exists(out) and len(files) == 1:
         formats = ", ".join(SAVE_FORMATS)
         raise FstError(f"-o {out}: '{out.suffix}' is not a format we write; use one of {formats}")
-    if out is not None and out.exists() and not out.is_dir():
+    if out is not None and os.path.exists(out) and not os.path.isdir(out):
         raise FstError(f"-o {out} is a file with no picture suffix; give a folder or FILE.jpg")
     stems = Counter(relative.with_suffix("") for _, relative in files)
     jobs = []
@@ -88,11 +93,15 @@ def _files(
     refused: list[str] = []
     for text in photos:
         for source in _expand(text):
-            if source.is_dir():
-                top = Path() if out else Path(f"{source.resolve().name}_{style}")
-                results = (out or top).resolve()
-                found = [p for p in find_pictures(source) if results not in p.resolve().parents]
-                if not found and source.resolve() != results:
+            if os.path.isdir(source):
+                top = Path() if out else Path(f"{_real(source).name}_{style}")
+                results, closed = _real(out or top), len(refused)
+                found = [
+                    photo
+                    for photo in find_pictures(source, lambda error: refused.append(str(error)))
+                    if results not in (_real(photo.parent), *_real(photo.parent).parents)
+                ]
+                if not found and _real(source) != results and len(refused) == closed:
                     refused.append(f"folder {source} holds no photos (.jpg, .png ...)")
                 files += [(photo, top / photo.relative_to(source)) for photo in found]
             else:
@@ -101,8 +110,8 @@ def _files(
 
 
 def _expand(text: str) -> list[Path]:
-    path = Path(text).expanduser()
-    if path.exists():
+    path = user_path(text)
+    if os.path.lexists(path):
         return [path]
     if glob.has_magic(text):
         found = sorted(Path(name) for name in glob.glob(os.path.expanduser(text), recursive=True))
@@ -112,30 +121,65 @@ def _expand(text: str) -> list[Path]:
     return [path]  # named as missing when its turn comes; the others are done
 
 
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve fails on a link to itself
+
+
 def stylize_files(
-    stylizer: Stylizer, jobs: Sequence[Job], limits: Limits
+    stylizer: Stylizer,
+    jobs: Sequence[Job],
+    limits: Limits,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Outcome[Job, Path]]:
     """Stylize files one after the other, reading the next and writing the last meanwhile.
 
-    An outcome's result is the path written; its error is an ``FstError``.
+    An outcome's result is the path written; its error is an ``FstError``. ``say`` is told of a
+    result that cannot be the JPEG that it would have been.
     """
     inputs = frozenset(filter(None, (_identity(job.photo) for job in jobs)))
     return overlap(
         jobs,
-        read=partial(_read, limits=limits, inputs=inputs),
+        read=partial(_read, stylizer=stylizer, limits=limits, inputs=inputs, say=say),
         work=partial(_stylize, stylizer=stylizer, limits=limits),
         write=partial(_write, limits=limits),
     )
 
 
-def _read(job: Job, *, limits: Limits, inputs: frozenset[Identity]) -> tuple[Path, Picture]:
+def _read(
+    job: Job,
+    *,
+    stylizer: Stylizer,
+    limits: Limits,
+    inputs: frozenset[Identity],
+    say: Callable[[str], None],
+) -> tuple[Path, Picture]:
     if job.suffix_given:
         _require_free(job.target, job.photo, inputs, force=limits.force)
-    photo = read_picture(job.photo)
+    too_long: list[tuple[int, int]] = []
+
+    def accept(width: int, height: int) -> None:
+        """What the header alone can tell, before memory or time is taken."""
+        result = _scaled(width, height, limits.size)
+        if job.suffix_given:
+            require_writable(job.target, *result)
+        elif max(result) > LONGEST_SIDE["JPEG"]:
+            too_long.append(result)
+        needed, available = DECODING * width * height, available_memory()
+        if needed > available:
+            raise FstError(
+                f"{job.photo} of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "
+                f"to be decoded and {available / 1e9:.1f} GB are free; make it smaller first"
+            )
+        stylizer.require_memory(1, result[1], result[0], at_all=True)
+
+    photo = read_picture(job.photo, accept)
     target = job.target
     if not job.suffix_given:
-        target = target.with_name(target.name + (".png" if photo.alpha else ".jpg"))
+        suffix = ".png" if photo.alpha or too_long else ".jpg"
+        target = target.with_name(target.name + suffix)
         _require_free(target, job.photo, inputs, force=limits.force)
+        for width, height in too_long:
+            say(f"{job.photo}: a result of {width}x{height} px is too long for JPEG: {target}")
     if limits.size is not None and limits.size < min(photo.rgb.size):
         photo = photo.resized(limits.size)
     return target, photo
@@ -146,9 +190,8 @@ def _stylize(
 ) -> tuple[Path, Picture]:
     target, photo = ready
     if limits.size is not None and limits.size > min(photo.rgb.size):
-        width, height = photo.rgb.size
-        scale = limits.size / min(width, height)
-        stylizer.require_memory(1, round(height * scale), round(width * scale))
+        width, height = _scaled(*photo.rgb.size, limits.size)
+        stylizer.require_memory(1, height, width)
         photo = photo.resized(limits.size)
     return target, stylizer.picture(photo)
 
@@ -166,12 +209,17 @@ def count_pixels(photos: Sequence[Path], size: int | None) -> int:
     """
     total = 0.0
     for photo in photos:
-        width, height = picture_size(photo) or (0, 0)
-        scale = size / min(width, height) if size and width and height else 1.0
-        total += width * height * scale**2
+        width, height = _scaled(*(picture_size(photo) or (0, 0)), size)
+        total += width * height
         if total >= 32 * EXPORT_PAYS_FROM:  # for the narrowest net
             break
     return int(total)
+
+
+def _scaled(width: int, height: int, size: int | None) -> tuple[int, int]:
+    """(width, height) with the shorter side at ``size``, if there is one."""
+    scale = size / min(width, height) if size and width and height else 1.0
+    return round(width * scale), round(height * scale)
 
 
 def _identity(path: Path) -> Identity | None:
@@ -184,6 +232,11 @@ def _identity(path: Path) -> Identity | None:
 
 
 def _require_free(target: Path, photo: Path, inputs: frozenset[Identity], *, force: bool) -> None:
+    if len(os.fsencode(target.name)) > LONGEST_NAME:
+        raise FstError(
+            f"{photo}: the name of its result would have more than {LONGEST_NAME} bytes; rename "
+            "it, or name the result with -o"
+        )
     there = _identity(target)
     if there is not None and there == _identity(photo):
         raise FstError(f"{target} is the photo itself; give another output with -o")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 import numpy as np
 from PIL import Image
@@ -13,8 +15,13 @@ from fst.inference.backends import is_out_of_memory, open_backend
 from fst.nets.style_card import cards_trusted, net_width, read_card
 from fst.nets.style_file import MIN_SIDE
 from fst.nets.style_names import find_style
-from fst.pictures.image import Picture, from_array, to_array, to_picture
-from fst.system.machine import available_memory, give_back_freed_memory
+from fst.pictures.image import Picture, from_array, read_picture, to_array, to_picture
+from fst.system.machine import available_memory, give_back_freed_memory, total_memory
+from fst.system.paths import user_path
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Stylizer:
@@ -30,14 +37,14 @@ class Stylizer:
     or damaged, a device that is not here, a backend that is not installed.
 
     >>> stylizer = Stylizer("great_wave")
-    >>> stylizer(Image.open("photo.jpg")).save("wave.jpg")
+    >>> stylizer("photo.jpg").save("wave.jpg")
     """
 
     def __init__(
         self,
         style: str | Path,
         *,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         backend: str = "torch",
         pixels_to_come: int = 0,
         say: Callable[[str], None] = lambda line: None,
@@ -48,21 +55,58 @@ class Stylizer:
             self.card = read_card(self.path)
             self.name = self.card.name
             self.backend = open_backend(
-                backend, self.path, device=device, pixels=pixels_to_come, say=say
+                backend, self.path, device=str(device), pixels=pixels_to_come, say=say
             )
 
-    def __call__(self, photo: Image.Image) -> Image.Image:
-        """A Pillow image of any mode -> RGB, or RGBA if it has transparency, of the same size.
+    @overload
+    def __call__(self, photo: Image.Image | str | os.PathLike[str]) -> Image.Image: ...
+    @overload
+    def __call__(self, photo: np.ndarray) -> np.ndarray: ...
+    @overload
+    def __call__(self, photo: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, photo: list[Any] | tuple[Any, ...]) -> list[Any]: ...
 
-        RGBA fits into a ``.png``; for a ``.jpg`` say ``.convert("RGB")``. Raises ``FstError`` as
-        ``pixels`` does.
+    def __call__(self, photo: Any) -> Any:
+        """One photo, or a list of them -> stylized, of the same kind and size.
+
+        - A Pillow image of any mode, or the path of a picture -> a Pillow image, RGB, or RGBA if it
+          has transparency. RGBA fits into a ``.png``; for a ``.jpg`` say ``.convert("RGB")``.
+        - An array or tensor of uint8 RGB, (H, W, 3) or (B, 3, H, W) -> the same shape and type, a
+          tensor on its device.
+        - A list or tuple of any of these -> a list.
+
+        Anything else is refused: floating point might be in [0, 1], in [0, 255] or normalized, and
+        a guess would be wrong in silence. Raises ``FstError`` for that, and as ``pixels`` does.
         """
-        picture = self.picture(to_picture(photo))
-        if picture.alpha is not None:
-            picture.rgb.putalpha(picture.alpha)
-        if picture.icc_profile:
-            picture.rgb.info["icc_profile"] = picture.icc_profile
-        return picture.rgb
+        if isinstance(photo, (list, tuple)):
+            return [self(one) for one in photo]
+        if isinstance(photo, (str, os.PathLike)):
+            return self.picture(read_picture(user_path(os.fspath(photo)))).image()
+        if isinstance(photo, Image.Image):
+            return self.picture(_decoded(photo)).image()
+        if isinstance(photo, np.ndarray):
+            return self._batch(photo)
+        if type(photo).__module__.partition(".")[0] == "torch" and hasattr(photo, "detach"):
+            return self._tensor(photo)
+        raise FstError(
+            f"a photo of type {type(photo).__name__} cannot be stylized; give a Pillow image, a "
+            "path, a uint8 array or tensor (H, W, 3) or (B, 3, H, W), or a list of them"
+        )
+
+    def _tensor(self, photo: Tensor) -> Tensor:
+        import torch
+
+        if photo.dtype != torch.uint8:  # some of torch's types are none of numpy's
+            _refuse_type(str(photo.dtype).removeprefix("torch."))
+        if photo.device.type == "meta" or photo.layout != torch.strided:
+            raise FstError("a tensor without pixels of its own (meta, sparse) cannot be stylized")
+        return torch.from_numpy(self._batch(photo.detach().cpu().numpy())).to(photo.device)
+
+    def _batch(self, photo: np.ndarray) -> np.ndarray:
+        if photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3:
+            return self.pixels(photo.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0).copy()
+        return self.pixels(photo)
 
     def picture(self, photo: Picture) -> Picture:
         """``Picture`` -> stylized ``Picture`` with the photo's alpha and profile."""
@@ -72,8 +116,15 @@ class Stylizer:
     def pixels(self, pixels: np.ndarray) -> np.ndarray:
         """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type.
 
-        Raises ``FstError`` for a picture under 16 px or too large for the memory at hand.
+        Raises ``FstError`` for another shape or type, for a picture under 16 px, and for one too
+        large for the memory at hand.
         """
+        if pixels.dtype != np.uint8:
+            _refuse_type(str(pixels.dtype))
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or pixels.shape[0] < 1:
+            raise FstError(
+                f"pixels of shape {tuple(pixels.shape)} are neither (H, W, 3) nor (B, 3, H, W)"
+            )
         batch, _, height, width = pixels.shape
         if min(height, width) < MIN_SIDE:
             raise FstError(
@@ -91,19 +142,39 @@ class Stylizer:
                 f"{min(height, width) // 2}"
             ) from None
 
-    def require_memory(self, batch: int, height: int, width: int) -> None:
-        """Raise ``FstError`` before the system would have to kill the process."""
+    def require_memory(self, batch: int, height: int, width: int, *, at_all: bool = False) -> None:
+        """Raise ``FstError`` before the system would have to kill the process.
+
+        ``at_all`` asks only whether the machine has the memory, whatever else holds some of it now.
+        """
         if self.backend.device != "cpu":
             return
         per_pixel = self.backend.bytes_per_pixel * net_width(self.card) / 32
         needed = per_pixel * batch * height * width
-        available = available_memory()
-        if needed > available:
+        available = total_memory() if at_all else available_memory()
+        if needed > available and not at_all:
             give_back_freed_memory()  # of the pictures before
             available = available_memory()
         if needed > available:
             fits = int(min(height, width) * (0.9 * available / needed) ** 0.5)
             raise FstError(
                 f"the photo of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "
-                f"and {available / 1e9:.1f} GB are free; use --size {fits}"
+                f"and {available / 1e9:.1f} GB are {'here' if at_all else 'free'}; "
+                f"use --size {fits}"
             )
+
+
+def _decoded(photo: Image.Image) -> Picture:
+    try:
+        return to_picture(photo)
+    except FstError:
+        raise
+    except Exception as error:  # Pillow decodes when the pixels are first asked for
+        raise FstError(f"the photo cannot be decoded and converted to RGB ({error})") from None
+
+
+def _refuse_type(name: str) -> NoReturn:
+    raise FstError(
+        f"pixels of type {name} cannot be stylized; give uint8 in 0 .. 255, which of floating "
+        "point in 0 .. 1 is (255 * pixels).round() as uint8"
+    )

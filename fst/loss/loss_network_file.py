@@ -22,7 +22,7 @@ from fst.errors import FstError
 from fst.loss.loss_network import LossNetwork
 from fst.system.files import write_whole
 from fst.system.old_names import in_new_names
-from fst.system.paths import shipped_loss_networks
+from fst.system.paths import shipped_loss_networks, user_path
 
 # torchvision's names for its weights -> (mean, std) of the RGB input in [0, 1].
 # IMAGENET1K_FEATURES are the Caffe-trained weights of the paper: 0..255 minus the mean, no std.
@@ -144,7 +144,7 @@ def load_loss_network(
     """
     shipped = shipped_loss_networks()
     if file is not None or name in shipped:
-        path = shipped[name] if file is None else Path(file).expanduser()
+        path = shipped[name] if file is None else user_path(file)
         state, metadata = _read_state(path)
         default_mean, default_std = TORCHVISION.get((name, weights or ""), (None, None))
         mean = mean or _floats(metadata.get("mean"), path) or default_mean

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from fst.errors import FstError
 from fst.nets.style_card import SUFFIX, listed_cards, parted_address
-from fst.system.paths import checkpoints_dir
+from fst.system.paths import checkpoints_dir, user_path
 
 
 def shipped_files() -> dict[str, Path]:
@@ -56,7 +57,7 @@ def style_label(name_or_file: str | Path, path: Path) -> str:
     name = parted_address(path)[1]
     if name is not None:
         return name
-    return path.stem if Path(name_or_file).expanduser() == path else str(name_or_file)
+    return path.stem if user_path(name_or_file) == path else str(name_or_file)
 
 
 def find_style(name_or_file: str | Path) -> Path:
@@ -66,8 +67,8 @@ def find_style(name_or_file: str | Path) -> Path:
     Raises ``FstError`` listing the known names.
     """
     text = str(name_or_file)
-    path = Path(text).expanduser()
-    if parted_address(path)[0].is_file():
+    path = user_path(text)
+    if os.path.isfile(parted_address(path)[0]):
         return path
     for known in (shipped_styles(), trained_styles()):
         if text in known:

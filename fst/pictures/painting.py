@@ -11,6 +11,7 @@ from torch import Tensor
 from fst.errors import FstError
 from fst.pictures.image import Picture, read_picture, to_tensor
 from fst.pictures.paint import paint
+from fst.system.paths import user_path
 
 MIN_PAINTING = 64  # pixels; below it there is nothing to learn a stroke from
 PAINT_SIDE = 768  # pixels of our own paintings, before they are resized
@@ -53,8 +54,8 @@ def load_painting(
 
 def _find(*, image: str | None, file: str | None, root: str | None) -> Path:
     if image is not None:
-        path = Path(image).expanduser()
-        if not path.is_file():
+        path = user_path(image)
+        if not os.path.isfile(path):
             raise FstError(f"style.image={path} does not exist; give a picture of your painting")
         return path
     if file is None:
@@ -64,8 +65,8 @@ def _find(*, image: str | None, file: str | None, root: str | None) -> Path:
         )
     folders = [root] if root else os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep)
     for folder in filter(None, folders):
-        path = Path(folder).expanduser() / file
-        if path.is_file():
+        path = user_path(folder) / file
+        if os.path.isfile(path):
             return path
     looked = ", ".join(filter(None, folders)) or "nowhere, as none is set"
     raise FstError(

@@ -119,6 +119,13 @@ def _glibc(name: str) -> Any:
         return None
 
 
+def total_memory() -> int:
+    """Bytes that this machine has."""
+    import psutil
+
+    return psutil.virtual_memory().total
+
+
 def available_memory() -> int:
     """Bytes that can be taken without swapping."""
     import psutil

@@ -14,6 +14,14 @@ from fst.errors import FstError, pip_install
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
+def user_path(text: str | Path) -> Path:
+    """A path that a user gives, with ``~`` and ``~name`` for home folders, where there are any.
+
+    ``~.png``, which is no home of anybody, is a file of that name.
+    """
+    return Path(os.path.expanduser(text))
+
+
 def configs_dir() -> Path:
     """The folder of the Hydra configs."""
     return _inside_or_beside("configs")
