@@ -69,12 +69,12 @@ def test_a_pipe_and_a_link_to_itself_are_named_and_the_rest_done(
     Path("in/loop.png").symlink_to("loop.png")
     assert stylize("in", "--style", tiny_style, "-o", "out") == 1
     assert "1 photos stylized, 2 failed" in (said := capsys.readouterr()).out
-    assert "in/b.jpg is no regular file" in said.err
+    assert "in/b.jpg is not a regular file" in said.err
     assert "in/loop.png cannot be opened: Too many levels" in said.err
     assert stylize("in/loop.png", "in/b.jpg", "--style", tiny_style) == 1
     assert "in/loop.png cannot be opened" in capsys.readouterr().err
     assert main(["prepare", "in", "-o", "cache", "--size", "16"]) == 1
-    assert "in/b.jpg is no regular file" in (said := capsys.readouterr()).err
+    assert "in/b.jpg is not a regular file" in (said := capsys.readouterr()).err
     assert "1 photos prepared" in said.out
 
 
@@ -86,7 +86,7 @@ def test_training_passes_over_a_pipe_by_name(photos: Path) -> None:
     train, held_out, unreadable = training_and_held_out("in", val_root=None, val_photos=1)
     folder = PhotoFolder(paths=[*train, *held_out], size=32, crop_scale=(1, 1), flip=True, seed=0)
     skipped = {path: why for number in range(13) for path, why in folder[number].skipped}
-    assert "no regular file" in {**skipped, **dict(unreadable)}["in/pipe.jpg"]
+    assert "not a regular file" in {**skipped, **dict(unreadable)}["in/pipe.jpg"]
 
 
 def test_names_that_are_too_long_or_like_a_home_are_no_trouble(
