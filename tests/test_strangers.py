@@ -1,7 +1,9 @@
 """Files from strangers: style files, loss networks, checkpoints and run folders that lie."""
 
 import json
+import pickle
 import resource
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,19 @@ from safetensors.torch import load, save_file
 
 from fst.cli import main
 from fst.errors import FstError
+from fst.evaluation.trained_with import network_of, painting_of
+from fst.experiments.run_folder import RunFolder, go_on_from
 from fst.inference.stylizer import Stylizer
+from fst.loss.loss_network_file import load_loss_network
 from fst.nets.card_schema import shapes_of
 from fst.nets.style_card import Card, read_card, read_cards
 from fst.nets.style_file import load_style, rewrite_card, save_styles
 from fst.nets.style_names import find_style, shipped_styles
 from fst.nets.transformer_net import TransformerNet
 from fst.system import console
-from tests.conftest import picture
+from fst.system.untrusted import read_json, read_yaml
+from fst.training.checkpoint_files import Checkpoint, read_checkpoint, write_checkpoint
+from tests.conftest import Train, picture, vgg_state
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x1b[31mRED\x9b5m\u202egnp"
 
@@ -264,3 +271,193 @@ def test_the_shapes_of_a_card_are_those_of_the_net(width: int, blocks: int, pain
     net = TransformerNet(width=width, residual_blocks=blocks, output_gain=0.1, paintings=paintings)
     shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     assert shapes_of(net.arguments, paintings) == shapes
+
+
+def read_network(path: Path) -> torch.Tensor:
+    network = load_loss_network(name="mine", file=path, mean=[0, 0, 0], std=[1, 1, 1])
+    network.fingerprint()
+    return network(torch.rand(1, 3, 16, 16), [network.layers[-1]])[network.layers[-1]]
+
+
+def test_parameters_saved_as_they_are_make_a_loss_network(tmp_path: Path) -> None:
+    state = vgg_state([[4, 4], [6]])
+    torch.save(state, tmp_path / "tensors.pth")
+    parameters = {name: torch.nn.Parameter(tensor) for name, tensor in state.items()}
+    torch.save(parameters, tmp_path / "parameters.pth")
+    torch.manual_seed(0)
+    wanted = read_network(tmp_path / "tensors.pth")
+    torch.manual_seed(0)
+    found = read_network(tmp_path / "parameters.pth")
+    assert torch.equal(found, wanted)
+    assert not found.requires_grad
+
+
+def first_layer(tensor: torch.Tensor) -> Callable[[dict[str, Any]], object]:
+    return lambda state: state.update({"features.0.weight": tensor})
+
+
+STRANGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "sparse": first_layer(torch.eye(4).to_sparse()),
+    "meta": first_layer(torch.empty(4, 3, 3, 3, device="meta")),
+    "stride of 0": first_layer(torch.zeros(1).expand(10**9, 3, 3, 3)),
+    "integers": first_layer(torch.zeros(4, 3, 3, 3, dtype=torch.int64)),
+    "complex": first_layer(torch.zeros(4, 3, 3, 3, dtype=torch.complex64)),
+    "many views": lambda state: state.update(
+        dict.fromkeys((f"y{number}" for number in range(500)), torch.zeros(10**6))
+    ),
+    "no channels": lambda state: state.update(
+        {"features.0.weight": torch.zeros(0, 3, 3, 3), "features.0.bias": torch.zeros(0)}
+    ),
+    "keys of numbers": lambda state: state.update({5: torch.zeros(1)}),  # type: ignore[dict-item]
+    "a list": lambda state: state.update(more=[1, 2]),
+    "an object": lambda state: state.update(more=Path("x")),
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_strange_loss_network_is_one_sentence_without_memory(
+    tmp_path: Path, strange: str
+) -> None:
+    state: dict[str, Any] = vgg_state([[4, 4]])
+    STRANGE[strange](state)
+    torch.save(state, tmp_path / "strange.pth")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FstError, match=r"strange\.pth") as caught:
+        read_network(tmp_path / "strange.pth")
+    assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100e3  # kB
+
+
+def test_layers_of_absurd_numbers_are_none(tmp_path: Path) -> None:
+    absurd = {f"features.{n}.weight": torch.zeros(1) for n in ("9" * 5000, "00", "\u0663")}
+    torch.save(vgg_state([[4, 4]]) | absurd, tmp_path / "absurd.pth")
+    assert read_network(tmp_path / "absurd.pth").shape == (1, 4, 16, 16)
+
+
+def test_a_compressed_bomb_is_refused_before_it_unfolds(tmp_path: Path) -> None:
+    state = vgg_state([[4, 4]]) | {"classifier.0.weight": torch.zeros(10_000_000)}
+    torch.save(state, tmp_path / "big.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "big.pth") as whole,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bomb,
+    ):
+        for part in whole.infolist():
+            bomb.writestr(part.filename, whole.read(part))
+    (tmp_path / "big.pth").unlink()
+    with pytest.raises(FstError, match="unfolds into more than it is"):
+        read_network(tmp_path / "bomb.pth")
+
+
+def test_a_pickle_is_refused_without_advice_to_switch_safety_off(tmp_path: Path) -> None:
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"a": Path("x")}))
+    torch.save({"a": Path("x")}, tmp_path / "zip.pth")
+    for name in ("plain.pth", "zip.pth"):
+        with pytest.raises(FstError, match="cannot be read") as caught:
+            read_network(tmp_path / name)
+        for advice in ("weights_only", "trust", "safe_globals", "Weights only"):
+            assert advice not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        {},
+        {"global_step": "5", "state_dict": {}},
+        {"global_step": True, "state_dict": {}},
+        {"global_step": -1, "state_dict": {}},
+        {"global_step": 2**80, "state_dict": {}},
+        {"global_step": 5, "state_dict": [1]},
+    ],
+)
+def test_a_checkpoint_with_a_right_checksum_and_wrong_contents_is_one_sentence(
+    tmp_path: Path, contents: dict[str, Any]
+) -> None:
+    write_checkpoint(tmp_path / "x.ckpt", contents)
+    with pytest.raises(FstError, match=r"x\.ckpt is not a checkpoint of fst: it has no"):
+        Checkpoint.read(tmp_path / "x.ckpt")
+
+
+def test_a_run_does_not_go_on_from_what_fst_did_not_write(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train("trainer.max_steps=2", "previews.photos=0")
+    (last, *_) = sorted(Path("runs/swirl/checkpoints").glob("step_*.ckpt"), reverse=True)
+    whole = read_checkpoint(last)
+    other = whole | {"callbacks": {key: {"x": 1} for key in whole["callbacks"]}}
+    write_checkpoint(tmp_path / "other" / "odd.ckpt", other)
+    words = ["resume=other/odd.ckpt", "trainer.max_steps=3", "previews.photos=0"]
+    capsys.readouterr()
+    assert train(*words, "run_dir=runs/other") == 2
+    shown = capsys.readouterr().err
+    assert "odd.ckpt is not a checkpoint" in shown
+    assert "Traceback" not in shown
+    run = RunFolder(Path("runs/swirl"))
+    for text in ("null", "[]", "[" * 5000, "5", "{}", '{"inputs": 5}'):
+        run.about_file.write_text(text)
+        with pytest.raises(FstError, match="cannot be read") as caught:
+            go_on_from(run, {}, {}, resume="auto")
+        assert "\n" not in str(caught.value)
+        assert isinstance(run.about(), dict)
+
+
+BOMB = "a0: &a0 [1, 1]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+CONFIGS = {
+    "empty": "",
+    "null": "null",
+    "a list": "[1, 2]",
+    "a number": "5",
+    "a bomb": BOMB,
+    "a loop": "&a {style: *a}",
+    "deep": "[" * 3000,
+    "deep in dashes": "- " * 3000,
+    "no YAML": "style: [",
+    "no text": "style: \udcff",
+    "an object": "!!python/object/apply:os.system [true]",
+    "a date of no month": "a: 2020-99-99",
+    "a style of text": "style: wave",
+    "a name of numbers": "style: {name: 5}",
+    "a painting without end": "style: {name: tiny, size: 10000000000}",
+    "a painting of a list": "style: {name: tiny, image: [1]}",
+    "no data": "style: {name: tiny}",
+    "photos of a number": "style: {name: tiny}\ndata: {root: 5}",
+    "a network of a list": "style: {name: tiny}\nloss_network: [1]",
+    "a network of others": "style: {name: tiny}\nloss_network: {name: lite, x: 1}",
+    "paintings of text": "style: {name: tiny}\npaintings: ab",
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_planted_config_is_one_sentence(
+    tiny_style: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "planted"
+    run.mkdir()
+    style = run / "tiny.safetensors"
+    style.write_bytes(tiny_style.read_bytes())
+    (run / "config.yaml").write_bytes(CONFIGS[config].encode("utf-8", "surrogateescape"))
+    assert main(["sheet", str(run)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    for of in (lambda: network_of(style, read_card(style)), lambda: painting_for(style)):
+        with pytest.raises(FstError) as caught:
+            of()
+        assert "\n" not in str(caught.value)
+
+
+def painting_for(style: Path) -> object:
+    return painting_of(style, read_card(style), image=None, root=None)
+
+
+def test_a_text_without_end_is_not_read(tmp_path: Path) -> None:
+    with open(tmp_path / "long.json", "wb") as file:
+        file.truncate(20_000_000_000)
+    for read in (read_json, read_yaml):
+        with pytest.raises(FstError, match="more than any of ours"):
+            read(tmp_path / "long.json")

@@ -16,7 +16,7 @@ from fst.data.photo_files import list_photos, readable
 from fst.errors import FstError
 from fst.evaluation.equivalent_iterations import STARTS, on_flat_photos, one_photo
 from fst.evaluation.report import in_words, store, summary, update_card
-from fst.evaluation.trained_with import loss_of, network_of, painting_of
+from fst.evaluation.trained_with import loss_of, network_of, painting_of, trained_size
 from fst.experiments.config import Config, resolved
 from fst.experiments.parts import build_network
 from fst.experiments.settings import check_settings, run_hydra
@@ -90,7 +90,7 @@ def evaluate(composed: DictConfig) -> list[dict[str, Any]]:
                     loss,
                     painting.image,
                     size=size,
-                    trained_at=card.training["size"],
+                    trained_at=trained_size(card, "size"),
                     starts=starts,
                     seed=config.seed,
                     limit=config.limit,

@@ -32,11 +32,13 @@ def _sheet(options: argparse.Namespace) -> int:
 
     runs = find_runs([user_path(run) for run in options.runs])
     first = runs[0].settings
+    if not options.photos and first.get("data.root") is None:
+        raise FstError(f"{runs[0].folder} does not say which photos it had; give --photos FOLDER")
     root = str(options.photos or first.get("data.root"))
     _, held_out, _ = training_and_held_out(
         root,
         val_root=options.photos or first.get("data.val_root"),
-        val_photos=first.get("data.val_photos", 16),
+        val_photos=first.get("data.val_photos") or 16,
     )
     photos = [read_photo(path).resized(options.size).rgb for path in held_out[: options.count]]
     made = [pictures(run, photos) for run in runs]

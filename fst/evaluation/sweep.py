@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from PIL import Image
 from torch import Tensor
 
 from fst.errors import FstError
+from fst.evaluation.trained_with import run_settings
 from fst.experiments.known_settings import may_change
 from fst.inference.stylizer import Stylizer
-from fst.nets.style_card import SUFFIX, Card, read_cards
+from fst.nets.style_card import SUFFIX, Card, is_plain_name, read_cards
 from fst.pictures.artifacts import Artifacts, find_artifacts
 from fst.pictures.image import Picture, to_tensor
 from fst.pictures.painting import load_painting
 from fst.pictures.sheet import contact_sheet, label
 from fst.system.console import flat
-from fst.system.old_names import in_new_names
 
 
 @dataclass(frozen=True)
@@ -46,15 +45,19 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
             config = place / "config.yaml"
             if not config.exists():
                 continue
-            settings = in_new_names(yaml.safe_load(config.read_text(encoding="utf-8")))
-            style = place / f"{settings.get('style', {}).get('name')}{SUFFIX}"
-            if not style.exists():
+            settings = run_settings(config)
+            name = (settings.get("style") or {}).get("name")
+            style = place / f"{name}{SUFFIX}"
+            if not is_plain_name(name) or not style.exists():
                 continue
             cards = read_cards(style)
             if len(cards) == 1:
                 found.append(Run(place, style, cards[0], flat(settings)))
                 continue
-            for card, own in zip(cards, settings["paintings"], strict=True):
+            several = settings.get("paintings", [])
+            if len(several) != len(cards):
+                raise FstError(f"{config} is damaged: {style} has {len(cards)} paintings, not it")
+            for card, own in zip(cards, several, strict=True):
                 address = Path(f"{style}:{card.name}")
                 found.append(Run(place, address, card, flat({**settings, "style": own})))
     if not found:
@@ -82,11 +85,12 @@ def rank(runs: Sequence[Run], artifacts: Sequence[Artifacts]) -> list[dict[str, 
     rows: list[dict[str, Any]] = []
     keys = varying(runs)
     for run, scores in zip(runs, artifacts, strict=True):
-        weights = run.card.training.get("weights", {})
+        weights = run.card.training.get("weights")
+        weights = weights if isinstance(weights, dict) else {}
         row: dict[str, Any] = {"run": str(run.folder)}
         row |= {key: run.settings.get(key) for key in keys}
         row |= {
-            key: run.card.losses.get(key, float("nan")) / (weights.get(key) or 1)
+            key: _number(run.card.losses.get(key)) / (_number(weights.get(key) or 1) or 1)
             for key in ("content", "style")
         }
         row |= {"total": run.card.losses.get("total"), "findings": " ".join(scores.findings())}
@@ -153,6 +157,10 @@ def grid_of(
         text = "\n".join(f"{key}=\n{run.settings.get(key)}" for key in keys) or run.folder.name
         rows.append([label(text, height=photos[0].height), *pictures])
     return contact_sheet(rows)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _distinct(values: Sequence[Any]) -> list[Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor
 
 from fst.errors import FstError
@@ -17,12 +16,53 @@ from fst.nets.style_card import Card
 from fst.pictures.painting import Painting, load_painting
 from fst.system.old_names import in_new_names
 from fst.system.paths import configs_dir, shipped_loss_networks
+from fst.system.untrusted import read_yaml
 
 
 def settings_beside(path: Path) -> dict[str, Any]:
     """The config of the run that made a style file; empty where the file stands alone."""
     file = path.parent / "config.yaml"
-    return in_new_names(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    return run_settings(file) if file.exists() else {}
+
+
+# what is used of a run's config, of what kind; sizes in pixels
+KINDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "style": dict.fromkeys(("name", "image", "painted", "file", "root"), (str,)) | {"size": (int,)},
+    "data": {"root": (str, list), "val_root": (str, list), "val_photos": (int,)},
+    "loss_network": dict.fromkeys(("name", "weights", "file", "padding_mode"), (str,)),
+}
+LARGEST_PAINTING = 20_000  # pixels
+
+
+def run_settings(file: Path) -> dict[str, Any]:
+    """The ``config.yaml`` of a run, bounded and of the right kinds as far as it is used here.
+
+    Raises ``FstError`` for one that is damaged or planted.
+    """
+    settings = in_new_names(read_yaml(file))
+    several = settings.get("paintings", [])
+    if not isinstance(several, list):
+        raise FstError(f"{file} is damaged: its paintings are no list")
+    for group, value in [*((g, settings.get(g)) for g in KINDS), *(("style", s) for s in several)]:
+        if value is None and value not in several:
+            continue
+        if not isinstance(value, dict):
+            raise FstError(f"{file} is damaged: its {group} is no mapping")
+        for key, kinds in KINDS[group].items():
+            one = value.get(key)
+            if one is not None and (not isinstance(one, kinds) or isinstance(one, bool)):
+                raise FstError(f"{file} is damaged: its {group}.{key} is of the wrong kind")
+        if group == "style" and not 0 < (value.get("size") or 1) <= LARGEST_PAINTING:
+            raise FstError(f"{file} is damaged: its style.size is {value['size']} px")
+    return settings
+
+
+def trained_size(card: Card, key: str) -> int:
+    """``training.size`` or ``training.style_size`` of a card; ``FstError`` without one."""
+    size = card.training.get(key)
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= LARGEST_PAINTING:
+        raise FstError(f"the card of {card.name} does not say its training.{key} in pixels")
+    return size
 
 
 def painting_of(path: Path, card: Card, *, image: str | None, root: str | None) -> Painting:
@@ -32,7 +72,7 @@ def painting_of(path: Path, card: Card, *, image: str | None, root: str | None) 
     Raises ``FstError`` where neither says which it was.
     """
     settings = settings_beside(path)
-    several = {style["name"]: style for style in settings.get("paintings", [])}
+    several = {style.get("name"): style for style in settings.get("paintings", [])}
     named = several.get(card.name) if several else settings.get("style")
     if named is None:
         known = configs_dir() / "style" / f"{card.name}.yaml"
@@ -47,7 +87,7 @@ def painting_of(path: Path, card: Card, *, image: str | None, root: str | None) 
         painted=named.get("painted") if image is None else None,
         file=named.get("file"),
         root=root or named.get("root"),
-        size=card.training["style_size"],
+        size=trained_size(card, "style_size"),
     )
 
 
@@ -56,7 +96,12 @@ def network_of(path: Path, card: Card) -> LossNetwork:
     named = settings_beside(path).get("loss_network")
     if named is not None:
         named.pop("license", None)
-        return load_loss_network(**named)
+        try:
+            return load_loss_network(**named)
+        except (TypeError, ValueError, AttributeError):
+            raise FstError(
+                f"{path.parent / 'config.yaml'} is damaged: its loss_network cannot be built"
+            ) from None
     described = card.loss_network.get("description", "")
     for name in shipped_loss_networks():
         if described == f"{name} (shipped)":
@@ -83,9 +128,9 @@ def loss_of(card: Card, network: LossNetwork, painting: Painting) -> PerceptualL
         if weights is None:
             times = card.training["style_weights"]
             weights = {key: options[f"{key}_weight"] * times[key] for key in Weights._fields}
-    except (KeyError, TypeError):
+        return loss.reweighted(Weights(**weights))
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise FstError(f"the card of {card.name} does not say which loss it had") from None
-    return loss.reweighted(Weights(**weights))
 
 
 def at_size(loss: PerceptualLoss, trained_at: int, photo: Tensor) -> PerceptualLoss:

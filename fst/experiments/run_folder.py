@@ -27,7 +27,9 @@ from fst.system.files import unused, write_whole
 from fst.system.machine import machine
 from fst.system.old_names import in_new_names
 from fst.system.paths import user_path
+from fst.system.untrusted import read_json, read_yaml
 from fst.training.checkpoint_files import (
+    NEEDED,
     Checkpoint,
     Checkpoints,
     DamagedCheckpoint,
@@ -106,10 +108,9 @@ class RunFolder:
     def about(self) -> dict[str, Any]:
         """What ``write_about`` wrote when the run began; empty if it is gone or cannot be read."""
         try:
-            about = json.loads(self.about_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return in_new_names(read_json(self.about_file))
+        except FstError:
             return {}
-        return in_new_names(about) if isinstance(about, dict) else {}
 
     def write_about(
         self,
@@ -172,6 +173,7 @@ def go_on_from(
             )
         try:
             chosen = Checkpoint.read(path)
+            chosen.require(*NEEDED)
         except DamagedCheckpoint as error:
             raise FstError(f"{error}; give another checkpoint or resume=auto") from None
     if run.config_file.exists() and run.checkpoints.found():
@@ -187,6 +189,8 @@ def go_on_from(
             f"{'; '.join(faults.values())}: no checkpoint is left to resume from; resume=false "
             f"starts another run beside {run.path}"
         )
+    if newest is not None:
+        newest.require(*NEEDED)
     for damaged, reason in faults.items():
         assert newest is not None
         say(f"checkpoint     {reason}; resuming from {newest.path}")
@@ -196,9 +200,11 @@ def go_on_from(
 
 def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
     try:
-        old = in_new_names(yaml.safe_load(run.config_file.read_text(encoding="utf-8")))
-        old_inputs = json.loads(run.about_file.read_text(encoding="utf-8"))["inputs"]
-    except (yaml.YAMLError, OSError, ValueError, KeyError) as error:
+        old = in_new_names(read_yaml(run.config_file))
+        old_inputs = read_json(run.about_file).get("inputs")
+        if not isinstance(old_inputs, dict):
+            raise FstError(f"{run.about_file} does not say from which inputs")
+    except FstError as error:
         raise FstError(
             f"the settings of the run in {run.path} cannot be read ({error}); use resume=false"
         ) from None

@@ -23,6 +23,7 @@ from fst.loss.loss_network import LossNetwork
 from fst.system.files import write_whole
 from fst.system.old_names import in_new_names
 from fst.system.paths import shipped_loss_networks, user_path
+from fst.system.untrusted import MOST_TENSOR_BYTES, load_torch
 
 # torchvision's names for its weights -> (mean, std) of the RGB input in [0, 1].
 # IMAGENET1K_FEATURES are the Caffe-trained weights of the paper: 0..255 minus the mean, no std.
@@ -33,6 +34,7 @@ TORCHVISION = {
     ("vgg16", "IMAGENET1K_V1"): IMAGENET,
     ("vgg19", "IMAGENET1K_V1"): IMAGENET,
 }
+WEIGHT = r"features\.(0|[1-9][0-9]{0,3})\.weight"
 LICENSES = {CAFFE: "CC BY 4.0 (Oxford VGG)", IMAGENET: "BSD-3-Clause (torchvision)"}
 
 
@@ -43,9 +45,7 @@ def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tenso
     ReLU; a step of 3 has a max-pooling between. Other tensors (``classifier.*``) are left out and
     not looked at. Raises ``FstError`` for what is not VGG-shaped.
     """
-    numbers = sorted(
-        int(m.group(1)) for key in state if (m := re.fullmatch(r"features\.(\d+)\.weight", key))
-    )
+    numbers = sorted(int(m.group(1)) for key in state if (m := re.fullmatch(WEIGHT, key)))
     if not numbers or numbers[0] != 0:
         raise FstError(
             f"{source} is not a VGG-shaped network: it has no tensor 'features.0.weight'; "
@@ -64,7 +64,10 @@ def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tenso
             )
         if bias is None:
             raise FstError(f"{source} lacks features.{number}.bias; the file is not whole")
-        if tuple(weight.shape[1:]) != (channels, 3, 3) or bias.shape != weight.shape[:1]:
+        if not (weight.is_floating_point() and bias.is_floating_point()):
+            raise FstError(f"{source}: features.{number} is of {weight.dtype}, no real numbers")
+        right = tuple(weight.shape[1:]) == (channels, 3, 3) and bias.shape == weight.shape[:1]
+        if not right or len(bias) == 0:
             raise FstError(
                 f"{source}: features.{number}.weight has shape {tuple(weight.shape)}, expected "
                 f"(any, {channels}, 3, 3) with a bias to match; the file does not fit together"
@@ -73,7 +76,7 @@ def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tenso
             raise FstError(f"{source}: features.{number} holds NaN; the file is damaged")
         block += gap == 3
         channels, previous = weight.shape[0], number
-        convolutions.append((block, weight, bias))
+        convolutions.append((block, weight.detach(), bias.detach()))
     return convolutions
 
 
@@ -175,7 +178,8 @@ def load_loss_network(
         source = description = f"{name} ({weights})"
         license = LICENSES[TORCHVISION[name, str(weights)]]
     mean, std = tuple(mean), tuple(std)
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+    finite = all(map(math.isfinite, (*mean, *std)))
+    if len(mean) != 3 or len(std) != 3 or not finite or min(std) <= 0:
         raise FstError(
             f"mean {mean} and std {std} of {description} must be three numbers each, std above 0"
         )
@@ -197,7 +201,8 @@ def _roots(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     packed = {key.removeprefix("root."): v for key, v in state.items() if key.startswith("root.")}
     for name, values in packed.items():
         channels = math.isqrt(2 * values.numel())
-        if 2 * values.numel() != channels * (channels + 1) or not values.isfinite().all():
+        whole = values.is_floating_point() and 2 * values.numel() == channels * (channels + 1)
+        if values.dim() != 1 or not whole or not values.isfinite().all():
             raise FstError(f"{path}: root.{name} is not a triangle of numbers; the file is damaged")
     return {name: unpack_root(values) for name, values in packed.items()}
 
@@ -208,7 +213,7 @@ def _factors(text: str, path: Path) -> dict[str, dict[str, float]]:
             str(term): {str(name): float(value) for name, value in by_layer.items()}
             for term, by_layer in json.loads(text).items()
         }
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise FstError(f"{path}: the factors in its metadata are not TERM: LAYER: number") from None
 
 
@@ -228,9 +233,12 @@ def _read_state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(str(path), "pt") as handle:
-                state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+                mine = [k for k in handle.keys() if k.startswith(("features.", "root."))]  # noqa: SIM118
+                if path.stat().st_size > MOST_TENSOR_BYTES:
+                    raise ValueError("it is larger than any network")
+                state = {key: handle.get_tensor(key) for key in mine}
                 return state, in_new_names(handle.metadata() or {})
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_torch(path)
     except Exception as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FstError(
@@ -239,7 +247,8 @@ def _read_state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
         ) from None
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    plain = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
+    if not plain or not all(isinstance(key, str) for key in state):
         raise FstError(f"loss network file {path} holds no plain dictionary of tensors")
     return state, {}
 

@@ -22,10 +22,21 @@ from torch import Tensor
 
 from fst.errors import FstError
 from fst.system.files import write_whole
+from fst.system.untrusted import load_torch
 
 MARK = b"fst-sha256:"
 TRAILER_BYTES = len(MARK) + hashlib.sha256().digest_size  # torch.load does not mind them
 DAMAGED, SUPERSEDED = ".damaged", ".superseded"  # end the names of those that are set aside
+# what every checkpoint has that a run can go on from, of what kind
+NEEDED: dict[str, type] = {
+    "global_step": int,
+    "epoch": int,
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "loops": dict,
+    "callbacks": dict,
+}
 MARGIN_BYTES = 2 * 1024**2  # for curves, previews, the style file
 
 
@@ -59,18 +70,31 @@ class Checkpoint:
     def read(cls, path: Path) -> Checkpoint:
         """Read a file once; ``FstError`` as of ``read_checkpoint``."""
         state = read_checkpoint(path)
-        return cls(path, int(state["global_step"]), state)
+        found = cls(path, state.get("global_step", -1), state)
+        found.require("global_step", "state_dict")
+        return found
+
+    def require(self, *keys: str) -> None:
+        """Raise ``FstError`` where one of ``NEEDED`` is missing or of another kind."""
+        for key in keys:
+            value = self.state.get(key)
+            right = isinstance(value, NEEDED[key]) and not isinstance(value, bool)
+            if not right or (key == "global_step" and not 0 <= self.step < 2**53):
+                raise FstError(f"{self.path} is not a checkpoint of fst: it has no {key}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What ``write_checkpoint`` was given; ``FstError`` for a file that is missing or damaged."""
     data = _verified(path)
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # whole, and yet not ours: pickles of anything
-        raise FstError(
-            f"{path} is not a checkpoint of fst ({str(error).splitlines()[0]})"
-        ) from None
+        state = load_torch(data)
+    except ValueError as error:  # whole, and yet not ours: pickles of anything
+        raise FstError(f"{path} is not a checkpoint of fst: {error}") from None
+    bad = not isinstance(state, dict) or next(not_finite(state), None)
+    if bad:
+        what = "it holds no settings by name" if bad is True else f"{bad} holds NaN or infinity"
+        raise FstError(f"{path} is not a checkpoint of fst: {what}")
+    return state
 
 
 def fault(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 
 import pytorch_lightning as pl
 import torch
@@ -52,6 +53,13 @@ def fit(
         if _started_by_lightning(trainer):
             raise SystemExit(0) from None  # Lightning would kill the first process for our code
         raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if _restoring(error):
+            raise FstError(
+                f"{path} is not a checkpoint that a run can go on from: what it holds is not what "
+                "fst writes; give another with resume=FILE, or begin anew with resume=false"
+            ) from None
+        raise
     except RuntimeError as error:
         if "loading state_dict" in str(error):
             raise FstError(
@@ -61,7 +69,9 @@ def fit(
         if trainer.world_size == 1 or not any(word in str(error) for word in LOST_PROCESS):
             raise
         newest = checkpoints.newest()
-        kept = f"the same command resumes from {newest}" if newest else "there is no checkpoint yet"
+        kept = (
+            f"the same command resumes from {newest}" if newest else "there is not a checkpoint yet"
+        )
         raise FstError(f"another process of this run has ended; {kept}") from None
 
 
@@ -108,3 +118,9 @@ def _started_by_lightning(trainer: pl.Trainer) -> bool:
         and not environment.creates_processes_externally
         and trainer.local_rank > 0
     )
+
+
+def _restoring(error: BaseException) -> bool:
+    """Whether an error came up while Lightning put a checkpoint's contents in their places."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(file.endswith("checkpoint_connector.py") for file in files)
