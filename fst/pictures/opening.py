@@ -26,7 +26,7 @@ PICTURE_SUFFIXES = frozenset(
     | {".pgm", ".jp2", ".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".tga"}
 )
 MOST_PIXELS = 100e6  # of a photo to learn from, or of a painting
-DECODING = 24  # bytes a pixel that decoding takes at its peak, seen with RGBA and 16-bit files
+DECODING = 24  # bytes a pixel that decoding may take; 6 to 15 were seen, by mode
 # the first box of a file of this kind, with its brand
 HEIF_START = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1|avif|avis)", re.DOTALL)
 
