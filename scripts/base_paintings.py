@@ -1,7 +1,8 @@
 """The paintings that the shipped base is trained on, as a config folder.
 
 python scripts/base_paintings.py PAINTINGS -o OUT
-fst train --config-dir OUT "$(cat OUT/styles.txt)" style.name=base style.root=PAINTINGS ...
+fst train --config-dir OUT "$(cat OUT/styles.txt)" style.name=base style.root=PAINTINGS \
+    data.root=PHOTOS experiment=base
 
 PAINTINGS is a folder with the files that configs/style names. Writes OUT/style/NAME.yaml and a
 picture for each copy that is recolored, mirrored or of another size, and for our own paintings in

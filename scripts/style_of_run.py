@@ -21,6 +21,7 @@ from fst.loss.loss_network_file import load_loss_network
 from fst.nets.style_card import Card
 from fst.nets.style_file import save_styles
 from fst.nets.transformer_net import TransformerNet
+from fst.system.old_names import in_new_names
 from fst.training.checkpoint_files import Checkpoint
 
 
@@ -35,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     if path is None or not run.config_file.exists():
         raise FstError(f"{asked.run} holds no run of fst train with a checkpoint")
     checkpoint = Checkpoint.read(path)
-    config, about = yaml.safe_load(run.config_file.read_text("utf-8")), run.about()
+    config = in_new_names(yaml.safe_load(run.config_file.read_text("utf-8")))
+    about = in_new_names(run.about())
     styles = config.get("paintings") or [config["style"]]
     weights = about["weights"] if isinstance(about["weights"], list) else [about["weights"]]
     net = TransformerNet(**config["net"], paintings=len(styles))

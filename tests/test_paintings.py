@@ -197,7 +197,7 @@ def test_a_net_of_several_is_trained_resumed_and_begun_with(
     picture(120, 100, seed=5).save(other)
     cfg = tmp_path / "cfg" / "style"
     cfg.mkdir(parents=True)
-    mine = {"name": "mine", "title": "Mine", "image": str(painting)}
+    mine = {"name": "mine", "title": "Mine", "image": str(painting), "licence": "CC0"}
     (cfg / "mine.yaml").write_text(yaml.safe_dump(mine))
     words = [
         "--config-dir",
@@ -211,6 +211,7 @@ def test_a_net_of_several_is_trained_resumed_and_begun_with(
     cards = load_styles("runs/trio/trio.safetensors")[1]
     assert [card.name for card in cards] == ["mine", "woodcut", "other, painting"]
     assert cards[0].painting["title"] == "Mine"
+    assert cards[0].painting["license"] == "CC0"  # by its old name
     assert all(card.losses["total"] > 0 for card in cards)
     assert "trio.safetensors:mine" in capsys.readouterr().out or "mine" in trained_styles()
     about = json.loads(Path("runs/trio/run.json").read_text())

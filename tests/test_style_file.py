@@ -7,9 +7,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fst.errors import FstError
-from fst.nets.style_card import SEVERAL_VERSION, Card, read_card
-from fst.nets.style_file import load_style, save_style
-from fst.nets.style_names import find_style, shipped_styles, trained_styles
+from fst.nets.style_card import SEVERAL_VERSION, Card, read_card, read_cards
+from fst.nets.style_file import load_style, load_styles, save_style
+from fst.nets.style_names import find_style, shipped_files, shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
 
 
@@ -130,7 +130,27 @@ def test_a_name_is_sought_among_shipped_styles_then_runs(
         find_style("no.safetensors")
 
 
-@pytest.mark.parametrize("name", shipped_styles())
+def test_the_shipped_base_knows_many_paintings_in_less_than_a_megabyte() -> None:
+    path = shipped_files()["base"]
+    assert path.stat().st_size < 1e6
+    cards = read_cards(path)
+    assert 20 <= len(cards) <= 40
+    assert not {"the_scream", "contrast_of_forms"} & {card.name for card in cards}  # held out
+    told = (path.parent / "README.md").read_text()
+    for card in cards:
+        assert card.painting["title"]
+        assert card.painting["license"] in ("public domain", "MIT")
+        assert card.loss_network["license"]
+        assert card.data["license"]
+        assert card.losses["total"] > 0
+        assert f"`{card.name}`" in told
+    net, _ = load_styles(path)
+    photo = torch.rand(1, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    for row in range(len(cards)):
+        assert 0.05 < float(net(photo, torch.tensor([row])).std()) < 0.5
+
+
+@pytest.mark.parametrize("name", [n for n, p in shipped_styles().items() if p.exists()])
 def test_a_shipped_style_is_small_whole_and_says_what_it_is(name: str) -> None:
     path = shipped_styles()[name]
     assert path.stat().st_size < 4e6

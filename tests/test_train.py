@@ -23,7 +23,7 @@ from fst.experiments.settings import compose
 from fst.experiments.warm_start import find_start
 from fst.nets.style_card import read_card
 from fst.nets.style_file import load_style
-from fst.nets.style_names import shipped_styles
+from fst.nets.style_names import shipped_files
 from fst.nets.transformer_net import TransformerNet
 from fst.system.paths import configs_dir
 from fst.training.checkpoint_files import Checkpoint
@@ -205,18 +205,19 @@ def test_a_cpu_begins_with_a_shipped_net(
 ) -> None:
     config = compose("train", [f"experiment={experiment}", "style=woodcut"])
     net = TransformerNet(**config.net)
-    start = find_start(net, config.warm_start, style="woodcut")
+    start = find_start(net, config.warm_start)
     assert start is not None
     origin = start.put_into(net, ["woodcut"])
-    shipped = shipped_styles()["starry_night"]
+    shipped = Path(f"{shipped_files()['base']}:woodcut")
+    assert (origin["name"], origin["row"]) == ("base", "woodcut")
     assert origin["sha256"] == read_card(shipped).sha256
     assert same(net.state_dict(), tensors(shipped))
-    assert "warm start     from the net of starry_night" in capsys.readouterr().out
+    assert "from the net of base" in capsys.readouterr().out
+    assert start.put_into(net, ["new"], lambda base: 3)["row"] == start.cards[3].name
 
     small = TransformerNet(**{**config.net, "width": 4})
-    assert find_start(small, config.warm_start, style="woodcut") is None
-    assert "none: net.width=4, starry_night's is 16" in capsys.readouterr().out
-    assert find_start(net, config.warm_start, style="starry_night") is None  # not with itself
+    assert find_start(small, config.warm_start) is None
+    assert "none: net.width=4, base's is 16" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

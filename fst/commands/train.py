@@ -87,7 +87,7 @@ def train(composed: DictConfig) -> Path:
         say(f"painting       {painting.source} ({one.style.title or one.style.name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"loss network   {network.description}")
-    start = None if checkpoint else find_start(net, config.warm_start, style=name)
+    start = None if checkpoint else find_start(net, config.warm_start)
     known = about.get("weights")
     if len(styles) > 1 and start is not None and known is None:
         known = known_weights(start, [one for one, _ in styles], network)

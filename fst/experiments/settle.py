@@ -18,7 +18,7 @@ from fst.errors import FstError
 from fst.experiments.config import Config, literal, resolved
 from fst.experiments.overrides import quote
 from fst.experiments.run_folder import RunFolder, choose_run
-from fst.experiments.settings import config_error_sentence
+from fst.experiments.settings import config_error_sentence, renamed
 from fst.system.paths import user_path
 
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
@@ -105,7 +105,8 @@ def _several(composed: DictConfig) -> Sequence[Config]:
         picture = os.path.isfile(user_path(entry))
         chosen = ["style=own", f"style.image={quote(entry)}"] if picture else [f"style={entry}"]
         try:
-            one = compose(HydraConfig.get().job.config_name, [*shared, *chosen])
+            words = [*shared, *chosen]
+            one = renamed(compose(HydraConfig.get().job.config_name, words), words)
         except HydraException as error:
             raise FstError(config_error_sentence(error)) from None
         settings = resolved(one)

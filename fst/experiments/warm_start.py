@@ -20,7 +20,7 @@ from fst.nets.transformer_net import TransformerNet
 from fst.system.console import say
 
 AUTO = "auto"
-BASE = "starry_night"  # the shipped style that "auto" means
+BASE = "base"  # the shipped net of many paintings that "auto" means
 
 
 class Start:
@@ -79,14 +79,13 @@ class Start:
         }
 
 
-def find_start(net: TransformerNet, name: str | None, *, style: str) -> Start | None:
+def find_start(net: TransformerNet, name: str | None) -> Start | None:
     """The net to begin with, if it is built like ``net``.
 
-    ``name`` is a style's name or file; "auto", the shipped base, unless the net is built otherwise
-    or is to be trained for that very ``style``; None, none. Raises ``FstError`` for a style that
-    cannot be read or whose net is built otherwise.
+    ``name`` is a style's name or file; "auto", the shipped base, unless the net is built otherwise;
+    None, none. Raises ``FstError`` for a style that cannot be read or whose net is built otherwise.
     """
-    if not name or (name == AUTO and (style == BASE or BASE not in shipped_files())):
+    if not name or (name == AUTO and BASE not in shipped_files()):
         return None
     try:
         file = shipped_files()[BASE] if name == AUTO else find_file(name)

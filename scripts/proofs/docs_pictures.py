@@ -14,7 +14,8 @@ from pathlib import Path
 from PIL import Image
 
 from fst import FstError, Stylizer
-from fst.nets.style_names import shipped_styles
+from fst.experiments.warm_start import BASE
+from fst.nets.style_names import shipped_files
 from fst.pictures.image import Picture, read_picture, save_picture, to_image
 from fst.pictures.painting import load_painting
 from fst.pictures.sheet import contact_sheet, labeled
@@ -51,7 +52,7 @@ def example() -> list[list[Image.Image]]:
 
 def gallery() -> list[list[Image.Image]]:
     """Four photographs, and a row for each style of the gallery."""
-    lacking = set(GALLERY) - set(shipped_styles())
+    lacking = set(GALLERY) - set(shipped_files())
     if lacking:
         raise FstError(f"of the gallery, {', '.join(sorted(lacking))} is not in checkpoints/")
     pictures = [read_picture(sample_photo(photo)) for photo in PHOTOS]
@@ -62,7 +63,7 @@ def gallery() -> list[list[Image.Image]]:
 def styles() -> list[list[Image.Image]]:
     """The last photograph in every shipped style, under the style's name."""
     photo = read_picture(sample_photo(PHOTOS[-1]))
-    every = [labeled(stylized(name, [photo])[0], name) for name in shipped_styles()]
+    every = [labeled(stylized(name, [photo])[0], name) for name in shipped_files() if name != BASE]
     every += [Image.new("RGB", every[0].size, "white")] * (-len(every) % COLUMNS)
     return [every[k : k + COLUMNS] for k in range(0, len(every), COLUMNS)]
 
