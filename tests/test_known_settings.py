@@ -42,7 +42,8 @@ def found() -> dict[str, list[Any]]:
     for command in COMMANDS:
         choices = [[]]
         if command == "train":
-            for group in ("style", "loss", "loss_network", "logger", "experiment", "net"):
+            # the styles have no keys of their own, which test_house.py sees to
+            for group in ("loss", "loss_network", "logger", "experiment", "net"):
                 names = sorted(p.stem for p in (configs_dir() / group).glob("*.yaml"))
                 choices += [[f"{group}={name}"] for name in names]
         for words in choices:
