@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fst.nets.style_card import read_cards
+
 from .conftest import picture
 
 ROOT = Path(__file__).parent.parent
@@ -72,11 +74,13 @@ def test_the_wheel_works_in_an_empty_folder(
 
 
 def test_the_wheel_brings_the_shipped_styles(fst_command: Path, tmp_path: Path) -> None:
-    shipped = sorted(path.stem for path in (ROOT / "checkpoints").glob("*.safetensors"))
+    files = sorted((ROOT / "checkpoints").glob("*.safetensors"))
+    shipped = [card.name for path in files for card in read_cards(path)]
     listed = run(fst_command, tmp_path, "list")
     assert shipped
     for name in shipped:
         assert name in listed
     picture(40, 30, seed=1).save(tmp_path / "x.png")
-    run(fst_command, tmp_path, "stylize", "x.png", "--style", shipped[0])
-    assert (tmp_path / f"x_{shipped[0]}.jpg").exists()
+    for name in ("udnie", "poppies"):  # a file of its own, and one of many in the base
+        run(fst_command, tmp_path, "stylize", "x.png", "--style", name)
+        assert (tmp_path / f"x_{name}.jpg").exists()
