@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fst.cli import COMMANDS, main
@@ -54,6 +55,10 @@ def test_a_sweep_over_paintings_stays_a_sweep_but_a_file_with_a_comma_is_one(
     assert parse(sweep).is_sweep_override()
     single = prepare_overrides(["-m", "style.image=c,d.jpg"])[1]
     assert not parse(single).is_sweep_override()
+    several = parse(prepare_overrides(["-m", "styles=[a,b], [c (1).jpg,b]"])[1])
+    lists = [yaml.safe_load(choice) for choice in several.sweep_string_iterator()]
+    assert lists == [["a", "b"], ["c (1).jpg", "b"]]
+    assert parse(prepare_overrides(["-m", "styles=a,b"])[1]).value() == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,31 @@ def test_a_net_of_several_is_trained_resumed_and_begun_with(
     assert f"by its scales and shifts of {origin['row']}" in capsys.readouterr().out
 
 
+@pytest.fixture
+def three_paintings(train: Train) -> None:
+    """a.png, b.png and c.png in the empty folder of `train`."""
+    for seed, name in enumerate("abc"):
+        picture(96, 80, seed=seed).save(f"{name}.png")
+
+
+@pytest.mark.usefixtures("three_paintings")
+def test_a_sweep_trains_several_nets_of_several_paintings(train: Train) -> None:
+    words = ["-m", "styles=[a.png,b.png],[b.png,c.png]", "style.name=pair", "trainer.max_steps=1"]
+    fast = ["previews.photos=0", "hydra.sweep.dir=runs/sweep"]
+    assert train(*words, *fast, given_painting=False) == 0
+    made = [load_styles(f"runs/sweep/{job}/pair.safetensors")[1] for job in (0, 1)]
+    assert [[card.name for card in cards] for cards in made] == [["a", "b"], ["b", "c"]]
+
+
+@pytest.mark.usefixtures("three_paintings")
+def test_several_paintings_are_trained_in_processes_of_submitit(train: Train) -> None:
+    words = ["-m", "hydra/launcher=submitit_local", "styles=[a.png,b.png]", "style.name=pair"]
+    words += ["hydra.launcher.timeout_min=3", "trainer.max_steps=1", "previews.photos=0"]
+    assert train(*words, "hydra.sweep.dir=runs/jobs", given_painting=False) == 0
+    cards = load_styles("runs/jobs/0/pair.safetensors")[1]
+    assert [card.name for card in cards] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

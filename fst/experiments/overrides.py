@@ -18,7 +18,8 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
     of path-valued keys are quoted, also in lists, which may come without their brackets. Layers of
     the loss may be named without Hydra's ``+``, as any layer of the network may be asked for. In a
     multirun (``-m``) a value with commas is left to Hydra as a sweep unless it names a file that
-    exists. A word that is neither a flag nor ``key=value`` is refused with a sentence.
+    exists, and ``[a,b],[c,d]`` is a sweep over two lists. A word that is neither a flag nor
+    ``key=value`` is refused with a sentence.
     """
     multirun = any(word in ("-m", "--multirun") for word in arguments)
     flags, prepared = [], []
@@ -57,7 +58,9 @@ def prepare_overrides(arguments: list[str]) -> list[str]:
             sweep = multirun and "," in value and not os.path.exists(user_path(value))
             word = word if sweep else f"{key}={_quoted_once(value)}"
         if key in keys_of("texts"):
-            word = f"{key}=[{','.join(map(_quoted_once, _items(value)))}]"
+            lists = _lists(value) if multirun else [value]
+            quoted = (f"[{','.join(map(_quoted_once, _items(one)))}]" for one in lists)
+            word = f"{key}={','.join(quoted)}"
         if key.startswith(keys_of("layers")):
             word = f"++{word}"
         prepared.append(word)
@@ -70,6 +73,13 @@ def quote(value: str) -> str:
     # in quotes Hydra reads backslashes literally, but for those that stand before a quote
     value = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), value)
     return f"'{value}'"
+
+
+def _lists(value: str) -> list[str]:
+    """The lists of ``[a,b],[c,d]``; one that exists as a file may look like that itself."""
+    if os.path.exists(value) or os.path.exists(value[1:-1]):
+        return [value]
+    return re.split(r"(?<=\]),\s*(?=\[)", value)
 
 
 def _items(value: str) -> list[str]:
