@@ -11,6 +11,7 @@ from importlib import import_module
 import fst
 from fst.errors import FstError
 from fst.system.console import shown
+from fst.system.memory import available_memory, bound_of_memory, says_no_memory
 from fst.system.signals import STOP
 
 COMMANDS = {
@@ -70,6 +71,16 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nfst {command}: stopped", file=sys.stderr)
         return 128 + signal.SIGINT
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not says_no_memory(error):
+            raise
+        free = f"{available_memory() / 1e9:.1f} GB are free{bound_of_memory()}"
+        print(
+            f"fst {command}: there is not enough memory ({free}); give it more, or less to do: "
+            "smaller pictures or batches",
+            file=sys.stderr,
+        )
+        return 2
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -21,7 +21,7 @@ from fst.data.photo_files import open_photo
 from fst.data.prepared_photo import SmallPhoto
 from fst.errors import FstError
 from fst.pictures.image import resize_shorter, to_array
-from fst.system.machine import available_memory
+from fst.system.memory import available_memory, bound_of_memory
 
 HELD_SIZE = 1.25  # times a crop's: what fst prepare keeps, too
 AHEAD = 16  # batches
@@ -66,9 +66,10 @@ class HeldPhotos(Dataset[PhotoBatch]):
             rooms.append((str(self.device), torch.cuda.mem_get_info(self.device)[0], 1))
         for place, free, copies in rooms:
             if copies * needed > SHARE_OF_ROOM * free:
+                within = bound_of_memory() if place == "this machine" else ""
                 raise FstError(
                     f"{count} photos take about {copies * needed / 1e9:.1f} GB of the memory of "
-                    f"{place}, of which {free / 1e9:.1f} GB are free; use data.held=false"
+                    f"{place}, of which {free / 1e9:.1f} GB are free{within}; use data.held=false"
                 )
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,15 +31,31 @@ EXPORTERS = ("onnx", "onnxscript")
 # An export takes about 10 s. Pixels to stylize, at width 32, from which the faster passes win
 # that back; a narrower net has less to win.
 EXPORT_PAYS_FROM = 10e6
+FIXED_MEMORY = 64e6  # bytes in reserve, whatever the photo
 
 Say = Callable[[str], None]
 
 
+class PassMemory(NamedTuple):
+    """The most memory that a pass takes, in bytes, as ``scripts/proofs/memory_table.py`` measures.
+
+    Each pixel takes ``pixel`` and, for each channel of the net's width, ``channel``. In addition
+    ``FIXED_MEMORY`` is kept in reserve: the runtime's own, at its first pass, and the threads'.
+    """
+
+    pixel: float
+    channel: float
+
+    def needed(self, pixels: int, width: int) -> float:
+        """Bytes for a pass of so many pixels by a net of this width, with the reserve."""
+        return FIXED_MEMORY + pixels * (self.pixel + self.channel * width)
+
+
 class Backend(Protocol):
-    """A style, ready to run. ``bytes_per_pixel`` is the peak memory of a pass at width 32."""
+    """A style, ready to run, and the ``memory`` that its passes take."""
 
     name: ClassVar[str]
-    bytes_per_pixel: ClassVar[float]
+    memory: ClassVar[PassMemory]
     device: str
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -50,7 +66,7 @@ class TorchBackend:
     """Eager PyTorch, on any device; in half precision on a GPU, in single on a CPU."""
 
     name: ClassVar[str] = "torch"
-    bytes_per_pixel: ClassVar[float] = 1350
+    memory: ClassVar[PassMemory] = PassMemory(pixel=200, channel=40)
 
     def __init__(self, path: Path, *, device: torch.device) -> None:
         from fst.inference.pixel_net import PixelNet
@@ -72,7 +88,7 @@ class OnnxBackend:
     """ONNX Runtime on the CPU."""
 
     name: ClassVar[str] = "onnx"
-    bytes_per_pixel: ClassVar[float] = 950
+    memory: ClassVar[PassMemory] = PassMemory(pixel=200, channel=29)
     device = "cpu"
 
     def __init__(self, graph: bytes, *, threads: int) -> None:
@@ -95,7 +111,7 @@ class OpenVinoBackend:
     """OpenVINO on the CPU, in single precision."""
 
     name: ClassVar[str] = "openvino"
-    bytes_per_pixel: ClassVar[float] = 700
+    memory: ClassVar[PassMemory] = PassMemory(pixel=40, channel=27)
     device = "cpu"
 
     def __init__(self, graph: bytes, *, threads: int) -> None:
@@ -230,5 +246,5 @@ def _first_line(error: Exception) -> str:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether a backend's own kind of error says that there is not enough memory."""
-    words: Any = re.compile("memory|alloc", re.IGNORECASE)
+    words: Any = re.compile("memory|alloc|create a primitive", re.IGNORECASE)
     return isinstance(error, MemoryError) or bool(words.search(str(error)))

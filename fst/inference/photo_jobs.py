@@ -23,7 +23,7 @@ from fst.pictures.image import (
     save_picture,
 )
 from fst.pictures.opening import DECODING, find_pictures, picture_size
-from fst.system.machine import available_memory
+from fst.system.memory import available_memory, bound_of_memory
 from fst.system.paths import user_path
 
 Identity = tuple[int, int]  # device and number of a file
@@ -168,7 +168,8 @@ def _read(
         if needed > available:
             raise FstError(
                 f"{job.photo} of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "
-                f"to be decoded and {available / 1e9:.1f} GB are free; make it smaller first"
+                f"to be decoded and {available / 1e9:.1f} GB are free{bound_of_memory()}; make it "
+                "smaller first"
             )
         stylizer.require_memory(1, result[1], result[0], at_all=True)
 

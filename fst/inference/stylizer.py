@@ -11,17 +11,21 @@ import numpy as np
 from PIL import Image
 
 from fst.errors import FstError
-from fst.inference.backends import is_out_of_memory, open_backend
+from fst.inference.backends import FIXED_MEMORY, is_out_of_memory, open_backend
 from fst.nets.style_card import cards_trusted, net_width, read_card
 from fst.nets.style_file import MIN_SIDE
 from fst.nets.style_names import find_style
 from fst.pictures.image import Picture, from_array, read_picture, to_array, to_picture
-from fst.system.machine import available_memory, give_back_freed_memory, total_memory
+from fst.pictures.opening import DECODING
+from fst.system.machine import give_back_freed_memory
+from fst.system.memory import available_memory, bound_of_memory, total_memory
 from fst.system.paths import user_path
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+BESIDE = 2  # photos of this size that are read and written meanwhile
 
 
 class Stylizer:
@@ -149,18 +153,22 @@ class Stylizer:
         """
         if self.backend.device != "cpu":
             return
-        per_pixel = self.backend.bytes_per_pixel * net_width(self.card) / 32
-        needed = per_pixel * batch * height * width
+        pixels = batch * height * width
+        needed = self.backend.memory.needed(pixels, net_width(self.card))
+        needed += BESIDE * DECODING * pixels
         available = total_memory() if at_all else available_memory()
         if needed > available and not at_all:
             give_back_freed_memory()  # of the pictures before
             available = available_memory()
         if needed > available:
-            fits = int(min(height, width) * (0.9 * available / needed) ** 0.5)
+            now = min(available, available_memory())
+            share = max(now - FIXED_MEMORY, 0) / (needed - FIXED_MEMORY)
+            fits = int(min(height, width) * (0.95 * share) ** 0.5)
+            cure = f"use --size {fits}" if fits >= MIN_SIDE else "more is needed for any photo"
             raise FstError(
                 f"the photo of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "
-                f"and {available / 1e9:.1f} GB are {'here' if at_all else 'free'}; "
-                f"use --size {fits}"
+                f"and {available / 1e9:.1f} GB are {'here' if at_all else 'free'}"
+                f"{bound_of_memory(at_all=at_all)}; {cure}"
             )
 
 

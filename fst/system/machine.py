@@ -1,4 +1,4 @@
-"""The machine: its name, the device that a user means, its threads, and its memory.
+"""The machine: its name, the device that a user means, its threads, and what is freed.
 
 torch is imported where it is asked: a pass in another runtime does without it.
 """
@@ -117,17 +117,3 @@ def _glibc(name: str) -> Any:
         return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError):
         return None
-
-
-def total_memory() -> int:
-    """Bytes that this machine has."""
-    import psutil
-
-    return psutil.virtual_memory().total
-
-
-def available_memory() -> int:
-    """Bytes that can be taken without swapping."""
-    import psutil
-
-    return psutil.virtual_memory().available

@@ -1,0 +1,134 @@
+"""How much memory a pass takes, and how much was expected: a table, a process for each row.
+
+python scripts/proofs/memory_table.py            # 12 sizes and nets for each backend
+python scripts/proofs/memory_table.py --backend onnx
+python scripts/proofs/memory_table.py --cgroup   # and one kill avoided, as root (cgroup v1 or v2)
+
+The peak is the kernel's (VmHWM), less what the process held before its first pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fst.inference.backends import BACKENDS, installed
+from fst.inference.stylizer import BESIDE, Stylizer
+from fst.nets.style_card import Card
+from fst.nets.style_file import save_style
+from fst.nets.transformer_net import TransformerNet
+from fst.pictures.image import Picture, from_array, save_picture
+from fst.pictures.opening import DECODING
+from fst.system.machine import keep_freed_memory
+
+NETS = ((4, 1), (16, 5), (32, 5))  # width, residual blocks
+SIZES = ((256, 256), (767, 511), (1024, 768), (2048, 1536))
+CGROUP_MEMORY = 900e6  # bytes: room for the program, not for the photo
+PHOTO = (1500, 1000)  # pixels
+
+
+def style(folder: Path, width: int, blocks: int) -> Path:
+    """An untrained net with both kinds of what takes memory: padding and bilinear enlargement."""
+    net = TransformerNet(
+        width=width, residual_blocks=blocks, output_gain=0.1, upsampling="bilinear"
+    )
+    path = folder / f"w{width}.safetensors"
+    save_style(path, net, Card(name=path.stem, net={}), half=True)
+    return path
+
+
+def peak(path: Path, backend: str, width: int, height: int) -> tuple[float, float]:
+    """Bytes expected of a pass and taken by it, in a process of its own."""
+    command = [sys.executable, __file__, "--one", str(path), backend, str(width), str(height)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    expected, taken = map(float, out.split()[-2:])
+    return expected, taken
+
+
+def one(path: str, backend: str, width: int, height: int) -> None:
+    keep_freed_memory()
+    stylizer = Stylizer(path, device="cpu", backend=backend)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, height, width), dtype=np.uint8)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _status("VmRSS")
+    stylizer.backend(pixels)
+    expected = stylizer.backend.memory.needed(width * height, int(stylizer.card.net["width"]))
+    print(expected + BESIDE * DECODING * width * height, _status("VmHWM") - before)
+
+
+def _status(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024.0 * int(x.split()[1]) for x in lines if x.startswith(f"{key}:"))
+
+
+def table(folder: Path, backends: Sequence[str]) -> bool:
+    print("| backend | width | photo | expected, MB | peak, MB | expected / peak |")
+    print("|---|---|---|---|---|---|")
+    held = True
+    for backend in backends:
+        for width, blocks in NETS:
+            for size in SIZES:
+                expected, taken = peak(style(folder, width, blocks), backend, *size)
+                held &= expected >= taken
+                row = (backend, width, "x".join(map(str, size)))
+                row += (round(expected / 1e6), round(taken / 1e6), f"{expected / taken:.2f}")
+                print("|", " | ".join(map(str, row)), "|", flush=True)
+    return held
+
+
+def in_cgroup(folder: Path) -> bool:
+    """A photo too large for its cgroup: a kill where nobody asks, else the sentence."""
+    version2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    top = Path("/sys/fs/cgroup") if version2 else Path("/sys/fs/cgroup/memory")
+    group = top / f"fst_proof_{os.getpid()}"
+    group.mkdir()
+    try:
+        limit = "memory.max" if version2 else "memory.limit_in_bytes"
+        (group / limit).write_text(str(round(CGROUP_MEMORY)))
+        photo = folder / "photo.png"
+        pixels = np.random.default_rng(0).integers(0, 256, (1, 3, *PHOTO[::-1]), dtype=np.uint8)
+        save_picture(photo, Picture(rgb=from_array(pixels)), quality=90)
+        words = ["stylize", str(photo), "--style", str(style(folder, 32, 5)), "-o", str(folder)]
+        words += ["--backend", "torch"]
+        trusting = "import fst.inference.stylizer as s; s.available_memory = lambda: 1e12; "
+        trusting += "s.total_memory = lambda: 1e12; from fst.cli import main; import sys; "
+        trusting += f"sys.exit(main({words}))"
+        ends = []
+        for code in (["-c", trusting], ["-m", "fst", *words]):
+            enter = f'echo $$ > "{group}/cgroup.procs" && exec "$@"'
+            done = subprocess.run(
+                ["bash", "-c", enter, "bash", sys.executable, *code], capture_output=True, text=True
+            )
+            ends.append((done.returncode, done.stderr.strip().splitlines()[-1:]))
+            print("unasked:" if code[0] == "-c" else "asked:", *ends[-1])
+        return ends[0][0] in (-9, 137) and ends[1][0] == 1
+    finally:
+        group.rmdir()
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cgroup", action="store_true")
+    parser.add_argument("--backend", choices=[name for name in BACKENDS if name != "auto"])
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.one:
+        path, backend, width, height = options.one
+        one(path, backend, int(width), int(height))
+        return 0
+    backends = [name for name in BACKENDS if name != "auto" and installed(name)]
+    backends = [options.backend] if options.backend else backends
+    with tempfile.TemporaryDirectory() as name:
+        held = in_cgroup(Path(name)) if options.cgroup else table(Path(name), backends)
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
