@@ -26,7 +26,7 @@ COMMANDS = {
     "sheet": "compare finished runs: pictures side by side and a ranked table",
     "download": "fetch torchvision's VGG weights ahead of time",
     "paint": "draw one of our own paintings",
-    "list": "the styles at hand",
+    "list": "the styles there are: shipped, and trained here",
     "info": "a style's card",
 }
 HYDRA_COMMANDS = {"train", "distill", "optimize", "evaluate"}

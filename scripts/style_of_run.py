@@ -1,4 +1,4 @@
-"""A style file of a run that has not ended: of its newest checkpoint, or of the one given.
+"""A style file of an unfinished run: of its newest checkpoint, or of the one given.
 
 python scripts/style_of_run.py RUN -o FILE.safetensors [--checkpoint RUN/checkpoints/STEP.ckpt]
 

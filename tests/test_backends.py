@@ -151,7 +151,7 @@ def test_a_folder_that_is_worth_it_is_exported_for_once(
 
 
 @pytest.mark.parametrize("damage", ["cut", "foreign"])
-def test_a_cached_graph_that_is_no_good_is_made_again(
+def test_a_cached_graph_that_is_damaged_is_made_again(
     tiny_style: Path, cache: Path, graph: bytes, quick_export: list[int], damage: str
 ) -> None:
     card = read_card(tiny_style)
@@ -168,7 +168,7 @@ def test_a_cached_graph_that_is_no_good_is_made_again(
     assert len(list(cache.iterdir())) == 1
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(
+def test_a_cache_that_cannot_be_written_is_not_an_error(
     tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_export: list[int]
 ) -> None:
     (tmp_path / "file").touch()
@@ -192,7 +192,7 @@ def test_a_graph_that_is_off_is_neither_used_nor_kept(
     assert not cache.exists()
 
 
-def test_auto_goes_on_with_torch_where_a_runtime_fails(
+def test_auto_continues_with_torch_where_a_runtime_fails(
     tiny_style: Path,
     cache: Path,
     graph: bytes,

@@ -33,7 +33,7 @@ def test_a_sample_depends_on_seed_and_number_alone(photos: Path) -> None:
     assert not torch.equal(one[0].photos, batches(folder(photos, seed=1))[0].photos)
 
 
-def test_a_run_can_go_on_from_any_step(photos: Path) -> None:
+def test_a_run_can_resume_from_any_step(photos: Path) -> None:
     whole, rest = batches(folder(photos)), batches(folder(photos), first=4)
     assert len(rest) == 2
     assert all(torch.equal(a.photos, b.photos) for a, b in zip(whole[4:], rest, strict=True))

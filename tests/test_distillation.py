@@ -163,7 +163,7 @@ def test_factors_are_stored_and_used(tmp_path: Path) -> None:
     assert style_loss(loaded, True) == pytest.approx(5 * style_loss(student, True))
 
 
-def test_a_student_that_goes_on_starts_as_the_network_it_goes_on_from(tmp_path: Path) -> None:
+def test_a_student_that_resumes_starts_as_the_network_it_resumes(tmp_path: Path) -> None:
     first = make_student().eval()
     first.fold()
     second = Student(widths=WIDTHS, on_from=first)
@@ -176,7 +176,7 @@ def test_a_student_that_goes_on_starts_as_the_network_it_goes_on_from(tmp_path: 
         Student(widths=[[3, 4], [5]], on_from=first)
 
 
-def test_a_wider_student_keeps_the_channels_it_goes_on_from() -> None:
+def test_a_wider_student_keeps_the_channels_it_starts_from() -> None:
     first = make_student().eval()
     first.fold()
     wider = Student(widths=[[3, 4], [9], [8, 2]], on_from=first).eval()

@@ -127,7 +127,7 @@ def test_a_run_that_diverges_stops_within_a_step_and_names_the_cause(
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
-def test_a_rollback_goes_on_from_the_last_good_state_at_half_the_rate(
+def test_a_rollback_continues_from_the_last_good_state_at_half_the_rate(
     train: Train,
     monkeypatch: pytest.MonkeyPatch,
     place: str,

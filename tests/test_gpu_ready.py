@@ -222,7 +222,7 @@ def test_the_classes_of_a_profile_add_up_to_all_of_it() -> None:
     assert sum(c.share for c in found) == pytest.approx(1)
 
 
-def test_what_fails_is_said_and_the_rest_goes_on() -> None:
+def test_what_fails_is_reported_and_the_rest_continues() -> None:
     def fails() -> int:
         raise RuntimeError("out of memory\non a card")
 

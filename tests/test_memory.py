@@ -31,7 +31,7 @@ print(int(kept), faults() - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
-def test_large_blocks_are_not_mapped_anew_at_each_step() -> None:
+def test_large_blocks_are_not_mapped_again_at_each_step() -> None:
     counts = {}
     for how in ("keep", "default"):
         command = [sys.executable, "-c", COUNT_FAULTS, how]

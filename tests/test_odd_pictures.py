@@ -1,4 +1,4 @@
-"""Odd picture files: read right, or named in a sentence while the others go on."""
+"""Odd picture files: read right, or named in a sentence while the others are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading, working and writing go on side by side, and nothing else changes by it."""
+"""Reading, working and writing happen at the same time, and the results stay the same."""
 
 import threading
 import time

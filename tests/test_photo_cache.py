@@ -103,7 +103,7 @@ def test_a_second_time_nothing_is_done_and_changes_are_noticed(
     assert read_small_photo(changed).size == (48, 48)
 
 
-def test_an_interrupted_preparation_is_gone_on_with(
+def test_an_interrupted_preparation_is_continued(
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

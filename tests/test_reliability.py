@@ -47,13 +47,13 @@ def script(name: str, *words: str, timeout_s: int = 1200) -> str:
 
 
 @pytest.mark.parametrize(("what", "trials"), [("kill", 3), ("signal", 3)])
-def test_a_run_that_is_stopped_goes_on_as_if_it_were_not(what: str, trials: int) -> None:
+def test_a_run_that_is_stopped_and_resumed_ends_as_if_it_were_not(what: str, trials: int) -> None:
     assert f"{trials} of {trials} held" in script("kill_runs.py", what, "--only", str(trials))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["kill", "signal"])
-def test_a_run_that_is_stopped_at_any_of_20_moments_goes_on(what: str) -> None:
+def test_a_run_that_is_stopped_at_any_of_20_moments_resumes(what: str) -> None:
     assert "20 of 20 held" in script("kill_runs.py", what)
 
 
@@ -132,7 +132,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
     assert "no checkpoint is left to resume from; resume=false" in capsys.readouterr().err
 
 
-def test_the_best_checkpoint_can_be_gone_on_from(train: Train) -> None:
+def test_a_run_can_resume_from_the_best_checkpoint(train: Train) -> None:
     assert train() == 0
     whole = read_card("runs/swirl/swirl.safetensors").sha256
     best = RUN.checkpoints.best

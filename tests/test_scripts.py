@@ -60,7 +60,7 @@ def test_train_all_styles_trains_those_asked_for(photos: Path, tmp_path: Path) -
     assert "PHOTOS PAINTINGS" in run(tmp_path, "sh", script).stderr
 
 
-def test_a_run_that_has_not_ended_gives_a_style_file(train: Train, tmp_path: Path) -> None:
+def test_an_unfinished_run_gives_a_style_file(train: Train, tmp_path: Path) -> None:
     assert train("half=false", "style.title=Swirl", "data.description=Tiny") == 0
     command = [sys.executable, ROOT / "scripts" / "style_of_run.py", "runs/swirl", "-o"]
     done = run(tmp_path, *command, "so_far.safetensors")

@@ -164,7 +164,7 @@ def test_a_painting_without_a_name_is_called_by_its_file(words: list[str], name:
     assert name_of(compose("train", words).style) == name
 
 
-def test_a_run_begun_before_goes_on(
+def test_a_run_begun_before_resumes(
     train: Train, painting: Path, photos: Path, tiny_vgg: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train() == 0

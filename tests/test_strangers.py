@@ -16,7 +16,7 @@ from safetensors.torch import load, save_file
 from fst.cli import main
 from fst.errors import FstError
 from fst.evaluation.trained_with import network_of, painting_of
-from fst.experiments.run_folder import RunFolder, go_on_from
+from fst.experiments.run_folder import RunFolder, checkpoint_to_resume
 from fst.inference.stylizer import Stylizer
 from fst.loss.loss_network_file import load_loss_network
 from fst.nets.card_schema import shapes_of
@@ -378,7 +378,7 @@ def test_a_checkpoint_with_a_right_checksum_and_wrong_contents_is_one_sentence(
         Checkpoint.read(tmp_path / "x.ckpt")
 
 
-def test_a_run_does_not_go_on_from_what_fst_did_not_write(
+def test_a_run_does_not_resume_from_what_fst_did_not_write(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train("trainer.max_steps=2", "previews.photos=0")
@@ -396,7 +396,7 @@ def test_a_run_does_not_go_on_from_what_fst_did_not_write(
     for text in ("null", "[]", "[" * 5000, "5", "{}", '{"inputs": 5}'):
         run.about_file.write_text(text)
         with pytest.raises(FstError, match="cannot be read") as caught:
-            go_on_from(run, {}, {}, resume="auto")
+            checkpoint_to_resume(run, {}, {}, resume="auto")
         assert "\n" not in str(caught.value)
         assert isinstance(run.about(), dict)
 

@@ -63,7 +63,7 @@ def test_a_glob_and_two_photos_of_one_name(tiny_style: Path) -> None:
     assert made == ["a.jpg_tiny.jpg", "a.png_tiny.jpg"]
 
 
-def test_a_folder_without_photos_is_named_and_the_rest_go_on(
+def test_a_folder_without_photos_is_named_and_the_rest_are_stylized(
     tiny_style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture(20, 20, seed=1).save("a.jpg")
@@ -75,7 +75,7 @@ def test_a_folder_without_photos_is_named_and_the_rest_go_on(
     assert stylize("out", "--style", tiny_style, "-o", "out") == 2
 
 
-def test_a_file_name_that_is_no_text_is_no_trouble(tiny_style: Path) -> None:
+def test_a_file_name_that_is_not_text_is_accepted(tiny_style: Path) -> None:
     name = os.fsdecode(b"\xe4.jpg")
     picture(20, 20, seed=1).save(name)
     picture(20, 20, seed=2).save("z.jpg")
@@ -114,7 +114,7 @@ def test_the_photo_itself_is_never_replaced(
     assert Path("a.jpg").read_bytes() == before
 
 
-def test_a_bad_photo_is_named_and_the_rest_go_on(
+def test_a_bad_photo_is_named_and_the_rest_are_stylized(
     tiny_style: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture(20, 20, seed=1).save("good.jpg")

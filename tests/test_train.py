@@ -268,7 +268,7 @@ def test_a_resumed_run_ends_bit_identical(
     assert all(one[step] == loss for step, loss in two.items())
 
 
-def test_the_same_command_again_goes_on_and_other_settings_are_named(
+def test_the_same_command_again_resumes_and_other_settings_are_named(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train("trainer.max_steps=3") == 0

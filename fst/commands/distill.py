@@ -19,7 +19,7 @@ from fst.distillation.module import Distillation, disturb
 from fst.distillation.student import Teacher, TeacherPart, begin_student, level, read_heads
 from fst.experiments.config import Config
 from fst.experiments.parts import build_data, build_trainer
-from fst.experiments.run_folder import choose_run, go_on_from
+from fst.experiments.run_folder import checkpoint_to_resume, choose_run
 from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settled
 from fst.loss.loss_network_file import load_loss_network, save_loss_network
@@ -65,7 +65,7 @@ def distill(composed: DictConfig) -> Path:
         "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
         "teacher": fingerprint(*teacher.fingerprints),
     }
-    checkpoint = go_on_from(run, config, inputs, resume=resume)
+    checkpoint = checkpoint_to_resume(run, config, inputs, resume=resume)
     path = run.style_file("loss_network")
     size = sum(parameter.numel() for parameter in student.parameters())
     say(f"student        {size:,} parameters, {student.layers[0]} .. {student.layers[-1]}")

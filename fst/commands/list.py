@@ -1,4 +1,4 @@
-"""fst list: the styles at hand, shipped and trained here."""
+"""fst list: the styles there are: shipped, and trained in this folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fst.system.console import shown_in_line
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="fst list", description="Show the styles at hand.")
+    parser = argparse.ArgumentParser(prog="fst list", description="Show the styles there are.")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     options = parser.parse_args(argv)
     with cards_trusted(options.trust_card):

@@ -25,7 +25,7 @@ from fst.experiments.parts import (
     calibration_photos,
 )
 from fst.experiments.run_card import build_cards, log_hyperparameters
-from fst.experiments.run_folder import RunFolder, go_on_from
+from fst.experiments.run_folder import RunFolder, checkpoint_to_resume
 from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settle
 from fst.experiments.warm_start import best_row, find_start, known_weights
@@ -73,7 +73,7 @@ def train(composed: DictConfig) -> Path:
         ),
         "loss network": network.fingerprint(),
     }
-    checkpoint = go_on_from(run, config, inputs, resume=experiment.resume)
+    checkpoint = checkpoint_to_resume(run, config, inputs, resume=experiment.resume)
     path = run.style_file(name)
     done = checkpoint.step if checkpoint else 0
     if path.exists() and done >= config.trainer.max_steps:

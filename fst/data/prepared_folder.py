@@ -2,7 +2,7 @@
 
 ``INDEX`` in it lists, in order, what each was made from: its path, size in bytes and time of
 change. A line is written when its photo is, so an interrupted preparation can resume; at the end
-the index is written anew, whole, and says that it is complete.
+the index is written again, whole, and says that it is complete.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def prepare(
 ) -> Report:
     """Prepare every photo below a folder, its shorter side at most ``size``, into ``cache``.
 
-    Goes on with an earlier preparation: what is there and was made from the same file, by name,
+    Continues an earlier preparation: what is there and was made from the same file, by name,
     size and time of change, is kept; ``check`` reads it all and makes what is damaged again. What
     was made from photos that are gone is removed. ``say`` is told of the progress. Raises
     ``FstError`` if there are no photos, no room, or something else is in the way.

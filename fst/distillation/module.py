@@ -61,7 +61,7 @@ def loss_gradient(
 class Distillation(pl.LightningModule):
     """Fits a ``Student`` to a ``Teacher`` on photos, half of them disturbed.
 
-    The batch normalization that the student has meanwhile is folded away at the end. The terms,
+    The batch normalization that the student is trained with is folded away at the end. The terms,
     each over layers, those of weight 0 left out:
 
     - ``features``: the error of a linear map from the student's, over the teacher's variance

@@ -174,7 +174,7 @@ def begin_student(
     if on_from is None:
         return Student(widths=widths)
     network = load_loss_network(name="file", file=on_from)
-    network.set_roots({})  # they are found anew at the end
+    network.set_roots({})  # they are found again at the end
     student = Student(widths=widths, on_from=network)
     with torch.no_grad():
         sizes = {n: float(f.square().mean().sqrt()) for n, f in network(images, layers).items()}

@@ -47,7 +47,7 @@ def run_settings(file: Path) -> dict[str, Any]:
         if value is None and value not in several:
             continue
         if not isinstance(value, dict):
-            raise FstError(f"{file} is damaged: its {group} is no mapping")
+            raise FstError(f"{file} is damaged: its {group} is not a mapping")
         for key, kinds in KINDS[group].items():
             one = value.get(key)
             if one is not None and (not isinstance(one, kinds) or isinstance(one, bool)):

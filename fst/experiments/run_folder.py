@@ -149,15 +149,15 @@ def choose_run(path: Path, *, resume: str) -> RunFolder:
     return RunFolder(unused(path)) if new else run
 
 
-def go_on_from(
+def checkpoint_to_resume(
     run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str, str], *, resume: str
 ) -> Checkpoint | None:
     """The checkpoint to resume from, read and verified, if there is one.
 
     ``inputs`` are fingerprints of what is read and not in the config: painting, photos, network.
 
-    ``resume`` is ``auto`` (resume if the settings match, refuse if they differ), ``false`` (begin
-    anew, in the folder of ``choose_run``), or the path of a checkpoint. ``auto`` passes over
+    ``resume`` is ``auto`` (resume if the settings match, refuse if they differ), ``false`` (start
+    again, in the folder of ``choose_run``), or the path of a checkpoint. ``auto`` passes over
     damaged checkpoints, naming them and the one it takes; a path to a damaged one is refused, as is
     one of a run with other settings. Raises ``FstError`` saying what is wrong or differs.
     """

@@ -31,7 +31,7 @@ class Experiment:
     ``config`` has the name and the run folder in it and, where there are several paintings, the
     ``style`` of each as ``paintings``: it is what ``config.yaml`` keeps. ``styles`` are the
     settings as they were for each painting alone; of one painting, ``config`` itself. ``resume``
-    is what ``run_folder.go_on_from`` takes.
+    is what ``run_folder.checkpoint_to_resume`` takes.
     """
 
     config: Config

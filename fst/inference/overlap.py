@@ -47,7 +47,7 @@ def overlap(
 
     ``read`` runs in a thread, up to two things ahead, ``work`` here, ``write`` in another thread;
     each does one thing at a time. An ``FstError`` of a part becomes the thing's outcome, and the
-    rest go on. Any other exception, such as Ctrl-C, ends it all, once what was worked on is
+    rest continue. Any other exception, such as Ctrl-C, ends it all, once what was worked on is
     written.
     """
     rest = iter(items)

@@ -131,7 +131,7 @@ def stylize_files(
     limits: Limits,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Outcome[Job, Path]]:
-    """Stylize files one after the other, reading the next and writing the last meanwhile.
+    """Stylize files one after the other, while the next is read and the last written.
 
     An outcome's result is the path written; its error is an ``FstError``. ``say`` is told of a
     result that cannot be the JPEG that it would have been.

@@ -121,7 +121,7 @@ class Stylizer:
         """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type.
 
         Raises ``FstError`` for another shape or type, for a picture under 16 px, and for one too
-        large for the memory at hand.
+        large for the free memory.
         """
         if pixels.dtype != np.uint8:
             _refuse_type(str(pixels.dtype))

@@ -116,7 +116,7 @@ def listed_cards(path: str | Path) -> list[Card]:
     """``read_cards`` for a list of what there is, without a word on older files."""
     path = Path(path)
     if not path.is_file():
-        raise FstError(f"style file {path} does not exist; `fst list` shows the styles at hand")
+        raise FstError(f"style file {path} does not exist; `fst list` shows the styles there are")
     metadata, shapes = _header(path)
     if metadata.get("format") != FORMAT:
         raise FstError(f"{path} is not a style of fst: its metadata lack format '{FORMAT}'")

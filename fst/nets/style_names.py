@@ -76,7 +76,7 @@ def find_style(name_or_file: str | Path) -> Path:
     if text in shipped_files():
         return shipped_files()[text]  # of several: its reader says which
     if path.suffix == SUFFIX or len(path.parts) > 1:
-        raise FstError(f"style file {path} does not exist; `fst list` shows the styles at hand")
+        raise FstError(f"style file {path} does not exist; `fst list` shows the styles there are")
     names = ", ".join([*shipped_styles(), *trained_styles()]) or "none yet; `fst train` makes one"
     raise FstError(f"style '{text}' is unknown; known styles: {names}")
 

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 def user_path(text: str | Path) -> Path:
     """A path that a user gives, with ``~`` and ``~name`` for home folders, where there are any.
 
-    ``~.png``, which is no home of anybody, is a file of that name.
+    ``~.png``, which is nobody's home, is a file of that name.
     """
     return Path(os.path.expanduser(text))
 

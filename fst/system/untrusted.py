@@ -53,7 +53,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def _text(path: Path) -> str:
     try:
         if not path.is_file():
-            raise FstError(f"{path} does not exist or is no file")
+            raise FstError(f"{path} does not exist or is not a file")
         if path.stat().st_size > MOST_TEXT_BYTES:
             raise FstError(
                 f"{path} is of {path.stat().st_size / 1e6:.1f} MB, more than any of ours"
@@ -62,12 +62,12 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise FstError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise FstError(f"{path} is damaged: it is no text") from None
+        raise FstError(f"{path} is damaged: it is not text") from None
 
 
 def _mapping(value: Any, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        kind = "empty" if value is None else "no mapping"
+        kind = "empty" if value is None else "not a mapping"
         raise FstError(f"{path} is damaged: it is {kind}, and not settings by name")
     return value
 
@@ -131,7 +131,7 @@ def load_torch(source: Path | bytes) -> Any:
     except pickle.UnpicklingError:
         raise ValueError("it holds something else than tensors and plain values") from None
     except Exception:  # of a stranger's bytes, nearly anything
-        raise ValueError("it is no whole PyTorch file") from None
+        raise ValueError("it is not a whole PyTorch file") from None
     held = 0
     for tensor in tensors_in(value):
         _require_dense(tensor)

@@ -27,7 +27,7 @@ from fst.system.untrusted import load_torch
 MARK = b"fst-sha256:"
 TRAILER_BYTES = len(MARK) + hashlib.sha256().digest_size  # torch.load does not mind them
 DAMAGED, SUPERSEDED = ".damaged", ".superseded"  # end the names of those that are set aside
-# what every checkpoint has that a run can go on from, of what kind
+# what every checkpoint has that a run can resume from, of what kind
 NEEDED: dict[str, type] = {
     "global_step": int,
     "epoch": int,

@@ -149,7 +149,7 @@ class StopOnDivergence(pl.Callback):
             good = f"; the last good state is in {newest}" if newest else ""
             raise FstError(
                 f"{sentence}{tried}{good}; on_divergence=rollback resumes from there at half the "
-                "learning rate; or begin anew, resume=false, with a lower one or with "
+                "learning rate; or start again, resume=false, with a lower one or with "
                 "trainer.gradient_clip_val=1"
             )
         self.used += 1

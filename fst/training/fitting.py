@@ -56,15 +56,15 @@ def fit(
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         if _restoring(error):
             raise FstError(
-                f"{path} is not a checkpoint that a run can go on from: what it holds is not what "
-                "fst writes; give another with resume=FILE, or begin anew with resume=false"
+                f"{path} is not a checkpoint that a run can resume from: what it holds is not what "
+                "fst writes; give another with resume=FILE, or start again with resume=false"
             ) from None
         raise
     except RuntimeError as error:
         if "loading state_dict" in str(error):
             raise FstError(
                 f"{path} is of another net than these settings make; give those it was "
-                "trained with, or begin anew with resume=false"
+                "trained with, or start again with resume=false"
             ) from None
         if trainer.world_size == 1 or not any(word in str(error) for word in LOST_PROCESS):
             raise

@@ -125,7 +125,7 @@ def photos_once(steps: int = 6) -> bool:
 
 
 def kill_one(folder: Path, launcher: str) -> bool:
-    """Kill the second process: the first must end with a message, and the run must go on."""
+    """Kill the second process: the first must end with a message, and the run must resume."""
     place = folder / f"killed_{launcher}"
     place.mkdir()
     list_photos(place, PHOTOS)

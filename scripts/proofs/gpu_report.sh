@@ -148,7 +148,7 @@ failed=""
 for part in $parts; do
   echo "== $part"
   began=$(date +%s)
-  set +e # a part that fails is said, and the next ones go on
+  set +e # a part that fails is reported, and the next ones run
   {
     (set -e; run_part "$part")
     echo $? > "$shims/code"

@@ -133,7 +133,7 @@ def gradient(loss: PerceptualLoss, at: Tensor, photo: Tensor) -> Tensor:
 def ranks(
     asked: argparse.Namespace, networks: dict[str, Any], photos: list[Tensor]
 ) -> list[dict[str, Any]]:
-    """Part b: Spearman's correlation over mixes of photos with pictures of every net at hand."""
+    """Part b: Spearman's correlation over mixes of photos with pictures of every net given."""
     files = [*shipped_styles().values(), *sorted(asked.out.glob("*_*.safetensors"))]
     pictures = []
     for file in files:
