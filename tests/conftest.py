@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import absl.logging
 import numpy as np
@@ -110,6 +114,29 @@ def tiny_style(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = Card(name="tiny", net={}, painting={"title": "Swirl", "license": "CC0"})
     save_style(path, net, card, half=True)
     return path
+
+
+class Exported(NamedTuple):
+    """A file of ``fst export``, and what was printed."""
+
+    path: Path
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_style: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
+    """``exported(FORMAT, *words)``: the tiny style's graph, exported once: it takes seconds."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @cache
+    def export(file_format: str, *words: str) -> Exported:
+        path = folder / f"tiny{'_'.join(words)}.{file_format}"
+        command = ["export", str(tiny_style), "--format", file_format, "-o", str(path), *words]
+        with redirect_stdout(io.StringIO()) as printed:
+            assert main(command) == 0
+        return Exported(path, printed.getvalue())
+
+    return export
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from fst.cli import COMMANDS, main
 from fst.errors import FstError, pip_install
 from fst.experiments.overrides import prepare_overrides
 from fst.experiments.settings import compose
+
+from .conftest import Exported
 
 ODD_NAMES = [
     "photo (1).jpg",
@@ -114,7 +117,9 @@ def test_help_does_not_pay_for_torch() -> None:
     assert not modules & {"torch", "PIL", "hydra", "numpy"}
 
 
-def test_using_a_model_needs_neither_hydra_nor_lightning(tiny_style: Path, photos: Path) -> None:
+def test_using_a_model_needs_neither_hydra_nor_lightning(
+    tiny_style: Path, photos: Path, exported: Callable[..., Exported]
+) -> None:
     modules = imported_by(
         "import sys\n"
         "for name in ('hydra', 'omegaconf', 'pytorch_lightning', 'tensorboard'):\n"
@@ -124,6 +129,9 @@ def test_using_a_model_needs_neither_hydra_nor_lightning(tiny_style: Path, photo
         f"assert main(['stylize', {str(photos / 'photo_01.jpg')!r}, '--style', "
         f"{str(tiny_style)!r}, '-o', 'o.png']) == 0\n"
         f"assert main(['info', {str(tiny_style)!r}]) == 0\n"
+        "from fst.inference import graph_file\n"  # one made before: tracing the net takes seconds
+        f"packed = open({str(exported('pt2').path)!r}, 'rb').read()\n"
+        "graph_file._pack_pt2 = lambda net: lambda extra: packed\n"
         f"assert main(['export', {str(tiny_style)!r}, '--format', 'pt2']) == 0\n"
         "for name in ('hydra', 'omegaconf', 'pytorch_lightning', 'tensorboard'):\n"
         "    del sys.modules[name]\n"

@@ -1,6 +1,6 @@
-import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,17 +11,20 @@ from fst.inference.graph_file import load_onnx, load_pt2
 from fst.inference.pixel_net import PixelNet
 from fst.nets.style_file import load_style
 
+from .conftest import Exported
+
 LOADERS = {"pt2": load_pt2, "onnx": load_onnx}
 
 
 @pytest.mark.parametrize("file_format", ["pt2", "onnx"])
 def test_an_exported_graph_is_the_net_at_any_batch_and_odd_size(
-    tiny_style: Path, tmp_path: Path, file_format: str, capsys: pytest.CaptureFixture[str]
+    tiny_style: Path,
+    exported: Callable[..., Exported],
+    file_format: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = tmp_path / f"tiny.{file_format}"
-    command = ["export", str(tiny_style), "--format", file_format, "-o", str(path)]
-    assert main(command) == 0
-    assert "largest difference" in capsys.readouterr().out
+    path, printed = exported(file_format)
+    assert "largest difference" in printed
     run = LOADERS[file_format](path.read_bytes())
     net = PixelNet(load_style(tiny_style)[0])
     for shape in ((1, 3, 16, 31), (4, 3, 45, 18), (1, 3, 101, 67)):
@@ -30,14 +33,13 @@ def test_an_exported_graph_is_the_net_at_any_batch_and_odd_size(
             difference = (run(pixels).int() - net(pixels).int()).abs()
         assert difference.max() <= 1
 
+    command = ["export", str(tiny_style), "--format", file_format, "-o", str(path)]
     assert main(command) == 2  # nothing is overwritten
     assert "use --force" in capsys.readouterr().err
 
 
-def test_the_parity_is_stored_in_the_file(tiny_style: Path, tmp_path: Path) -> None:
-    path = tmp_path / "t.pt2"
-    assert main(["export", str(tiny_style), "--format", "pt2", "-o", str(path)]) == 0
-    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+def test_the_parity_is_stored_in_the_file(exported: Callable[..., Exported]) -> None:
+    with zipfile.ZipFile(exported("pt2").path) as archive:
         (name,) = [n for n in archive.namelist() if n.endswith("card.json")]
         card = json.loads(archive.read(name))
     assert card["name"] == "tiny"
@@ -48,6 +50,7 @@ def test_the_parity_is_stored_in_the_file(tiny_style: Path, tmp_path: Path) -> N
 def test_a_graph_that_is_off_leaves_no_file(
     tiny_style: Path,
     tmp_path: Path,
+    exported: Callable[..., Exported],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -55,6 +58,8 @@ def test_a_graph_that_is_off_leaves_no_file(
         run = load_pt2(data)
         return lambda pixels: run(pixels).clamp(2) - 2
 
+    packed = exported("pt2").path.read_bytes()
+    monkeypatch.setattr("fst.inference.graph_file._pack_pt2", lambda net: lambda extra: packed)
     monkeypatch.setattr("fst.inference.graph_file.load_pt2", off_by_two)
     path = tmp_path / "t.pt2"
     assert main(["export", str(tiny_style), "--format", "pt2", "-o", str(path)]) == 2

@@ -26,15 +26,18 @@ class Machine(NamedTuple):
 def measure_machine(device: str = "cpu", *, side: int = 3072, dtype: str = "float32") -> Machine:
     """The best of several products of (side, side) matrices and convolutions, and of copies.
 
-    They are repeated until none has been faster for ``SETTLED_TURNS``, ``MOST_TURNS`` at most.
+    They are repeated until none has been faster for ``SETTLED_TURNS``, ``MOST_TURNS`` at most. With
+    a ``side`` under 2048 the others are smaller too: for a quick look.
     On some processors the library for convolutions is faster than that for products.
     """
     kind = getattr(torch, dtype)
     a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
-    picture = torch.randn(4, 256, 64, 64, device=device).to(kind)
+    edge = min(64, side // 32)
+    picture = torch.randn(4, 256, edge, edge, device=device).to(kind)
     kernels = torch.randn(256, 256, 3, 3, device=device).to(kind)
     flops = {"product": 2 * side**3, "convolution": 2 * 9 * 256 * picture.numel()}
-    source = torch.zeros(64 * 2**20, device=device)  # 256 MB: no cache holds it
+    floats = min(64 * 2**20, 16 * side**2)  # 256 MB: no cache holds it
+    source = torch.zeros(floats, device=device)
     target = torch.empty_like(source)
     contestants: dict[str, Contestant] = {
         "product": lambda: a @ b,

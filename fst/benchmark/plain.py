@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fst.nets.transformer_net import ConvLayer, TransformerNet
 
-VGG16_TO_RELU4_3 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))  # channels, by block
+VGG16_TO_RELU4_3 = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8))  # by block: channels, in units of 64
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # the last of each block
 CONTENT_LAYER = "relu3_3"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in [0, 1]
@@ -54,18 +54,21 @@ def plain_stylized(net: TransformerNet, content: Tensor) -> Tensor:
 
 
 class PlainVGG16(nn.Module):
-    """VGG-16 to relu4_3 as layers in a row (Simonyan and Zisserman 2014), random weights."""
+    """VGG-16 to relu4_3 as layers in a row (Simonyan and Zisserman 2014), random weights.
 
-    def __init__(self) -> None:
+    Another ``width`` than VGG-16's own makes it slimmer, for tests of what it computes.
+    """
+
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         channels = 3
         for widths in VGG16_TO_RELU4_3:
             layers: list[nn.Module] = [nn.MaxPool2d(2)] if len(self.blocks) else []
-            for width in widths:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            for times in widths:
+                layers += [nn.Conv2d(channels, times * width, 3, padding=1), nn.ReLU()]
                 nn.init.kaiming_normal_(layers[-2].weight)  # type: ignore[arg-type]
-                channels = width
+                channels = times * width
             self.blocks.append(nn.Sequential(*layers))
 
     def convolutions(self) -> list[tuple[int, Tensor, Tensor]]:

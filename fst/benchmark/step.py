@@ -256,9 +256,9 @@ def profile_step(
 def operations(*, width: int, size: int) -> dict[str, int]:
     """Multiplications and additions for one photo of (size, size), counted by PyTorch.
 
-    They are proportional to the pixels, so they are counted at 64 px.
+    They are proportional to the pixels, so they are counted at 32 px.
     """
-    small = 64
+    small = 32
     steps = Steps(device="cpu", size=small, batch=1, width=width)
     net, loss, photos = steps.net, steps.loss, steps.photos
     work: dict[str, Contestant] = {
