@@ -102,16 +102,17 @@ def test_training_raises_what_a_net_is_worth_and_the_card_says_it(
     train = ["train", "experiment=laptop", "loss=relative", "loss_network=file", "half=false"]
     train += [f"loss_network.file={tiny_vgg}", f"style.image={painting}", f"data.root={photos}"]
     train += ["style.size=64", "data.size=48", "data.workers=0", "net.width=6", "previews.photos=0"]
+    train += ["net.residual_blocks=1", "data.batch_size=2"]
     train += ["trainer.accelerator=cpu", "trainer.val_check_interval=null", "loss.tv_weight=0"]
-    for steps in (1, 120):
+    for steps in (1, 80):
         assert main([*train, f"trainer.max_steps={steps}", f"run_dir=runs/after_{steps}"]) == 0
-    words = ["evaluate", "styles=[runs/after_1/swirl.safetensors,runs/after_120/swirl.safetensors]"]
+    words = ["evaluate", "styles=[runs/after_1/swirl.safetensors,runs/after_80/swirl.safetensors]"]
     words += [f"data.root={photos}", "photos=3", "sizes=[48]", "limit=25", "run_dir=made"]
     assert main([*words, "update_card=true", "device=cpu"]) == 0
     out = capsys.readouterr().out
     assert "iterations of L-BFGS from noise (95% CI" in out
     one, many = json.loads((tmp_path / "made" / "evaluation.json").read_text())
-    assert [row["name"] for row in (one, many)] == ["after_1_swirl", "after_120_swirl"]
+    assert [row["name"] for row in (one, many)] == ["after_1_swirl", "after_80_swirl"]
     assert one["iterations_from_content"] <= 2
     assert many["iterations_from_noise"] > one["iterations_from_noise"]
     assert many["total"] < one["total"]
@@ -120,11 +121,11 @@ def test_training_raises_what_a_net_is_worth_and_the_card_says_it(
     assert many["artifacts_flat"].keys() == {"constant", "sky"}
     for name in ("after_1_swirl_48.csv", "after_1_swirl_48.jpg", "after_1_swirl_48_curves.png"):
         assert (tmp_path / "made" / name).stat().st_size > 0
-    card = read_card(tmp_path / "runs" / "after_120" / "swirl.safetensors")
+    card = read_card(tmp_path / "runs" / "after_80" / "swirl.safetensors")
     (row,) = card.evaluation
     assert row["iterations_from_noise"] == many["iterations_from_noise"]
     assert main(["stylize", str(photos / "photo_01.jpg"), "--style",
-                 "runs/after_120/swirl.safetensors"]) == 0  # fmt: skip
+                 "runs/after_80/swirl.safetensors"]) == 0  # fmt: skip
 
 
 def test_what_is_missing_is_said(

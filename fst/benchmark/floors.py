@@ -23,10 +23,12 @@ class Machine(NamedTuple):
     bandwidth: float  # bytes a second, read and written, of a large copy
 
 
-def measure_machine(device: str = "cpu", *, side: int = 3072, dtype: str = "float32") -> Machine:
+def measure_machine(
+    device: str = "cpu", *, side: int = 3072, dtype: str = "float32", most_turns: int = MOST_TURNS
+) -> Machine:
     """The best of several products of (side, side) matrices and convolutions, and of copies.
 
-    They are repeated until none has been faster for ``SETTLED_TURNS``, ``MOST_TURNS`` at most. With
+    They are repeated until none has been faster for ``SETTLED_TURNS``, ``most_turns`` at most. With
     a ``side`` under 2048 the others are smaller too: for a quick look.
     On some processors the library for convolutions is faster than that for products.
     """
@@ -46,7 +48,7 @@ def measure_machine(device: str = "cpu", *, side: int = 3072, dtype: str = "floa
     }
     best: dict[str, float] = {}
     turns = settled = 0
-    while turns < MOST_TURNS and settled < SETTLED_TURNS:  # a machine may be busy for a while
+    while turns < most_turns and settled < SETTLED_TURNS:  # a machine may be busy for a while
         turns, settled = turns + 1, settled + 1
         for name, timing in race(contestants, repetitions=1, warm_up=1, device=device).items():
             if timing.median_s < 0.98 * best.get(name, math.inf):

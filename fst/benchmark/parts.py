@@ -33,7 +33,7 @@ def benchmark_cpu(
     options: argparse.Namespace, files: Sequence[Path], chosen: Sequence[str]
 ) -> list[Row]:
     """Run the ``chosen`` parts on the CPU, with the photos ``files``; the rows of their tables."""
-    found = measure_machine(side=1024 if options.quick else 3072)
+    found = measure_machine(side=1024, most_turns=2) if options.quick else measure_machine()
     about = _about(found)
     print(
         f"machine   {about['name']}: {about['gflops']} GFLOP/s in float32, "
@@ -119,8 +119,9 @@ def cpu_parts(
                 size=96 if quick else options.size,
                 batch=2 if quick else options.batch,
                 width=32,
-                warm_up=warm_up,
+                warm_up=0 if quick else warm_up,
                 repetitions=few,
+                variants=not quick,
             )
         ),
         "loading": lambda: rows_and_lines(

@@ -124,13 +124,21 @@ class Steps:
 
 
 def benchmark_step(
-    *, machine: Machine, size: int, batch: int, width: int, warm_up: int, repetitions: int
+    *,
+    machine: Machine,
+    size: int,
+    batch: int,
+    width: int,
+    warm_up: int,
+    repetitions: int,
+    variants: bool = True,
 ) -> list[Row]:
     """A whole training step on the CPU: forward, loss, backward, Adam.
 
-    Every contestant starts from the same weights. ``plain`` and its variants are
-    ``fst.benchmark.plain``, the last two the product's step with a VGG-16 of the same random
-    weights and with lite.
+    Every contestant starts from the same weights. ``plain`` and its ``variants`` (left out if not
+    asked for) are ``fst.benchmark.plain``, the last two the product's step with a VGG-16 of the
+    same random weights and with lite. Each runs once more than ``warm_up`` before it is timed:
+    its operations are counted.
     """
     torch.manual_seed(0)
     style, photos = torch.rand(1, 3, size, size), torch.rand(batch, 3, size, size)
@@ -166,13 +174,13 @@ def benchmark_step(
 
         return step
 
-    contestants = {
-        "plain": plain_step(plain_loss, keep=False),
-        "plain, VGG frozen": plain_step(frozen_loss, keep=False),
-        "plain, VGG frozen, memory kept": plain_step(frozen_loss, keep=True),
-        "fst, VGG-16": our_step(vgg_loss),
-        "fst, lite": our_step(lite_loss),
-    }
+    contestants = {"plain": plain_step(plain_loss, keep=False)}
+    if variants:
+        contestants |= {
+            "plain, VGG frozen": plain_step(frozen_loss, keep=False),
+            "plain, VGG frozen, memory kept": plain_step(frozen_loss, keep=True),
+        }
+    contestants |= {"fst, VGG-16": our_step(vgg_loss), "fst, lite": our_step(lite_loss)}
     flops = {name: count_flops(work) for name, work in contestants.items()}
     timings = race(contestants, warm_up=warm_up, repetitions=repetitions)
     return [

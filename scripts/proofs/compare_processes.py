@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_run import TINY_RUN, list_photos
+from tiny_run import TINY_RUN, exit_code, forked, list_photos
 
 from fst.experiments.run_folder import RunFolder
 from fst.system.machine import machine
@@ -57,8 +57,13 @@ def environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 
-def train(folder: Path, launcher: str, *words: str) -> None:
-    """Run to the end, or say what it printed."""
+def train(folder: Path, launcher: str, *words: str, fork: bool = False) -> None:
+    """Run to the end, or say what it printed. ``fork`` spares it the imports (not of torchrun)."""
+    if fork:
+        after_fst = command(launcher, *words)[3:]
+        if exit_code(forked(folder, after_fst)):
+            raise SystemExit(f"{launcher} failed:\n{(folder / 'log.txt').read_text()}")
+        return
     done = subprocess.run(
         command(launcher, *words), cwd=folder, env=environment(), capture_output=True, text=True
     )
@@ -79,7 +84,7 @@ def difference(one: torch.Tensor, two: torch.Tensor) -> float:
     return float((one - two).abs().max() / one.abs().max().clamp_min(1e-300))
 
 
-def compare(folder: Path, launcher: str, precision: str, steps: int) -> bool:
+def compare(folder: Path, launcher: str, precision: str, steps: int, *, fork: bool = False) -> bool:
     """Print how far two processes are from one, in the worst tensor."""
     name = f"{precision} {steps}"
     place = folder / name.replace(" ", "_")
@@ -87,8 +92,8 @@ def compare(folder: Path, launcher: str, precision: str, steps: int) -> bool:
     if not (place / "one").exists():
         place.mkdir()
         list_photos(place, PHOTOS)
-        train(place, "one", *words)
-    train(place, launcher, *words)
+        train(place, "one", *words, fork=fork)
+    train(place, launcher, *words, fork=fork)
     one, two = (
         read_checkpoint(RunFolder(place / run).checkpoints.path(steps)) for run in ("one", launcher)
     )
@@ -190,7 +195,7 @@ def main() -> int:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if options.quick:
-            held = [compare(folder, "devices", "64-true", 4)]
+            held = [compare(folder, "devices", "64-true", 4, fork=True)]
         else:
             held = [
                 compare(folder, launcher, precision, steps)

@@ -2,7 +2,9 @@
 
 python scripts/proofs/kill_runs.py kill            # kill -9 at 20 moments
 python scripts/proofs/kill_runs.py signal          # SIGTERM and SIGINT at 20 moments
-python scripts/proofs/kill_runs.py kill --only 3   # the first three; --seed N picks other steps
+python scripts/proofs/kill_runs.py kill signal --only 3   # the first three of both
+
+--seed N picks other steps.
 
 Each trial is one line: where it was stopped, the loader's workers before and after, and what held.
 The runs are tiny (a painting of ours, photographs of scikit-image's), and real otherwise: every
@@ -13,7 +15,6 @@ failed.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import random
 import signal
@@ -26,7 +27,7 @@ from typing import Any, NamedTuple
 
 from safetensors.torch import save
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_run import TINY_RUN, list_photos
+from tiny_run import TINY_RUN, exit_code, forked, list_photos
 
 import fst.commands.train
 import fst.system.files
@@ -181,23 +182,13 @@ def record(file: Path) -> None:
 
 def run(folder: Path, workers: int, trial: Trial | None = None) -> int:
     """``fst train`` in a forked process in ``folder``; its exit code, negative for a signal."""
-    moment = folder / "moment"
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    code = 99
-    with contextlib.suppress(BaseException):
-        os.chdir(folder)
-        log = os.open("log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+
+    def at_first() -> None:
         record(folder / "batches.txt")
         if trial is not None:
-            stop_at(trial.point, trial.number, moment)
-        from fst.cli import main
+            stop_at(trial.point, trial.number, folder / "moment")
 
-        code = main(["train", *WORDS, f"data.workers={workers}"])
-    os._exit(code)
+    return exit_code(forked(folder, ["train", *WORDS, f"data.workers={workers}"], at_first))
 
 
 class Outcome(NamedTuple):
@@ -278,15 +269,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=("kill", "signal"))
+    parser.add_argument("what", choices=("kill", "signal"), nargs="+")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, metavar="N", help="the first N trials")
+    parser.add_argument("--only", type=int, metavar="N", help="the first N trials of each")
     parser.add_argument("--folder", type=Path, help="keep the runs here")
     options = parser.parse_args()
-    rng = random.Random(options.seed)
-    trials = (kills if options.what == "kill" else signals)(rng)
-    rng.shuffle(trials)
-    trials = trials[: options.only]
     with tempfile.TemporaryDirectory() as temporary:
         top = options.folder or Path(temporary)
         list_photos(top / "alone", PHOTOS)
@@ -296,24 +283,34 @@ def main() -> int:
             return 1
         whole = time.monotonic() - started
         wanted = outcome(top / "alone")
-        held = 0
-        for number, trial in enumerate(trials):
-            folder = top / f"{number:02d}"
-            kind, _, share = trial.point.partition(":")
-            if kind == "share":
-                trial = trial._replace(point=f"seconds:{float(share) * whole:.2f}")
-            wrong = attempt(trial, folder, wanted)
-            held += not wrong
-            name = signal.Signals(trial.number).name
-            workers = f"workers {trial.workers[0]} then {trial.workers[1]}"
-            print(
-                f"{name:<8} {trial.point:<22} {workers:<18} {'; '.join(wrong) or 'held'}",
-                flush=True,
+        all_held = True
+        for what in options.what:
+            rng = random.Random(options.seed)
+            trials = (kills if what == "kill" else signals)(rng)
+            rng.shuffle(trials)
+            trials = trials[: options.only]
+            held = sum(
+                tried(trial, top / f"{what}_{number:02d}", whole, wanted)
+                for number, trial in enumerate(trials)
             )
-            if wrong:
-                print((folder / "log.txt").read_text()[-2000:], file=sys.stderr)
-    print(f"{held} of {len(trials)} held (seed {options.seed}, {machine()})")
-    return 0 if held == len(trials) else 1
+            all_held &= held == len(trials)
+            counted = f"{held} of {len(trials)} held"
+            print(f"{what}: {counted} (seed {options.seed}, {machine()})", flush=True)
+    return 0 if all_held else 1
+
+
+def tried(trial: Trial, folder: Path, whole: float, wanted: Outcome) -> bool:
+    """One ``attempt`` and its line; ``whole`` are the seconds of the run left alone."""
+    kind, _, share = trial.point.partition(":")
+    if kind == "share":
+        trial = trial._replace(point=f"seconds:{float(share) * whole:.2f}")
+    wrong = attempt(trial, folder, wanted)
+    name = signal.Signals(trial.number).name
+    workers = f"workers {trial.workers[0]} then {trial.workers[1]}"
+    print(f"{name:<8} {trial.point:<22} {workers:<18} {'; '.join(wrong) or 'held'}", flush=True)
+    if wrong:
+        print((folder / "log.txt").read_text()[-2000:], file=sys.stderr)
+    return not wrong
 
 
 if __name__ == "__main__":
