@@ -24,6 +24,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_run import TINY_RUN, exit_code, forked, list_photos
 
+import fst.commands.train  # noqa: F401  # what is forked has it then
 from fst.experiments.run_folder import RunFolder
 from fst.system.machine import machine
 from fst.training.checkpoint_files import read_checkpoint
