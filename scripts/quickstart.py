@@ -8,11 +8,11 @@ The photo that is shown is not among those trained on.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 from fst import FstError, Stylizer
+from fst.cli import main as fst
 from fst.pictures.image import Picture, read_picture, save_picture, to_image
 from fst.pictures.painting import load_painting
 from fst.pictures.sheet import contact_sheet
@@ -32,10 +32,10 @@ def main(words: list[str]) -> int:
     for name, photos in lists.items():
         text = "".join(f"{sample_photo(photo)}\n" for photo in photos)
         FOLDER.with_name(f"quickstart_{name}.txt").write_text(text)
-    command = [sys.executable, "-m", "fst", "train", "experiment=quickstart"]
+    command = ["train", "experiment=quickstart"]
     command += [f"style={STYLE}", f"run_dir={FOLDER}", *words]
     command += ["data.root=runs/quickstart_train.txt", "data.val_root=runs/quickstart_held_out.txt"]
-    code = subprocess.run(command).returncode
+    code = fst(command)
     if code:
         return code
     photo = read_picture(sample_photo(SHOWN))
