@@ -9,25 +9,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from safetensors.torch import save_file
-
-from fst.benchmark.plain import MEAN, STD, PlainVGG16
+from fst import FstError
+from fst.benchmark.plain import PlainVGG16
+from fst.benchmark.twins import twin_network
+from fst.loss.loss_network_file import save_loss_network
 
 
 def main(path: Path) -> None:
-    """Write the file, in torchvision's keys."""
-    tensors, number, last = {}, 0, 1
-    for block, weight, bias in PlainVGG16().convolutions():
-        number += block != last  # a pooling layer
-        last = block
-        tensors[f"features.{number}.weight"] = weight.contiguous()
-        tensors[f"features.{number}.bias"] = bias.contiguous()
-        number += 2
-    metadata = {"mean": ",".join(map(str, MEAN)), "std": ",".join(map(str, STD))}
-    save_file(tensors, path, {**metadata, "padding_mode": "zeros"})
+    """Write the file as ``fst distill`` writes one, in torchvision's keys."""
+    save_loss_network(path, twin_network(PlainVGG16()), half=False)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except FstError as error:
+        sys.exit(f"random_vgg16: {error}")
