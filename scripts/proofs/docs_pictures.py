@@ -1,19 +1,23 @@
 """Remake the sheets of the docs from the shipped styles and scikit-image's free photographs:
 
-python scripts/proofs/docs_pictures.py docs/ [example gallery styles]
+python scripts/proofs/docs_pictures.py docs/ [example gallery styles strokes]
 
 example.jpg has a photograph, a painting of ours and the result, under their names; gallery.jpg four
-photographs in some styles; styles.jpg one photograph in every style.
+photographs in some styles; styles.jpg one photograph in every style. strokes.jpg shows what moves
+strokes, skies and faces: one photograph, one painting, one setting of `fst optimize` at a time. It
+takes minutes.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 from PIL import Image
 
 from fst import FstError, Stylizer
+from fst.cli import main as fst
 from fst.experiments.warm_start import BASE
 from fst.nets.style_names import shipped_files
 from fst.pictures.image import Picture, read_picture, save_picture, to_image
@@ -26,6 +30,9 @@ GALLERY = ("composition_vii", "great_wave", "stained_glass", "the_scream", "edta
 PHOTOS = ("rocket.jpg", "chelsea.png", "coffee.png", "astronaut.png")
 HEIGHT = 280  # pixels of each picture in the sheets
 COLUMNS = 4  # of styles.jpg
+STROKES_SIZE = 320  # pixels of each picture in strokes.jpg
+PAINTING_SIZES = ("style.size=256", "style.size=512", "style.size=1024")
+SETTINGS = ("style.weights.tv=3", "style.strength=0.3", "loss.content_layers.relu2_2=1")
 
 
 def main(folder: Path, names: list[str]) -> None:
@@ -68,7 +75,34 @@ def styles() -> list[list[Image.Image]]:
     return [every[k : k + COLUMNS] for k in range(0, len(every), COLUMNS)]
 
 
-SHEETS = {"example": example, "gallery": gallery, "styles": styles}
+def strokes() -> list[list[Image.Image]]:
+    """One photograph and one painting: the painting at three sizes; then, in the second row, the
+    settings that docs/train.md names for calmer skies and sharper faces."""
+    photo = sample_photo(PHOTOS[-1])
+    painting = load_painting(image=None, painted=EXAMPLE_STYLE, file=None, root=None, size=512)
+    known = {"photo": read_picture(photo).rgb, "painting": to_image(painting.image)}
+    rows = zip(known.items(), (PAINTING_SIZES, SETTINGS), strict=True)
+    return [
+        [
+            labeled(shrunk(picture, STROKES_SIZE), name),
+            *(labeled(optimized(photo, word), word) for word in words),
+        ]
+        for (name, picture), words in rows
+    ]
+
+
+SHEETS = {"example": example, "gallery": gallery, "styles": styles, "strokes": strokes}
+
+
+def optimized(photo: Path, word: str) -> Image.Image:
+    """The photograph by ``fst optimize`` with one setting of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [f"content={photo}", f"style={EXAMPLE_STYLE}", word]
+        words += [f"size={STROKES_SIZE}", "iterations=80"]
+        if fst(["optimize", *words, f"run_dir={folder}/run"]):
+            raise FstError(f"fst optimize {' '.join(words)} failed")
+        (picture,) = Path(folder, "run").glob("*.png")
+        return read_picture(picture).rgb
 
 
 def stylized(name: str, pictures: list[Picture]) -> list[Image.Image]:
@@ -83,9 +117,9 @@ def save(path: Path, rows: list[list[Image.Image]]) -> None:
     print(path)
 
 
-def shrunk(image: Image.Image) -> Image.Image:
+def shrunk(image: Image.Image, height: int = HEIGHT) -> Image.Image:
     """For a sheet; stylized at full size before."""
-    size = (round(image.width * HEIGHT / image.height), HEIGHT)
+    size = (round(image.width * height / image.height), height)
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
