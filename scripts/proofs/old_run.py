@@ -38,7 +38,9 @@ CASES = {
     "weights solved for": ["style=dots", "style.name=net", "loss=calibrated"],
     "several paintings": ["styles=[woodcut,dots]", "style.name=net", "loss.moving_weight=10"],
 }
-PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.png")
+# without rocket.jpg: its color profile is not sRGB's, and fst trained on such photos in wrong colors
+# once, so what it makes of one is another crop now
+PHOTOS = ("chelsea.png", "coffee.png", "camera.png", "astronaut.png", "hubble_deep_field.jpg")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,11 +71,11 @@ def proved(case: str, words: list[str], old: Path, folder: Path) -> bool:
     begun.send_signal(signal.SIGTERM)
     said = begun.communicate()[0]
     stopped = next((ln for ln in said.splitlines() if ln.startswith("stopped at step")), said)
-    gone_on = train(HERE, folder, *words, "run_dir=halves").communicate()[0]
-    went = next((ln for ln in gone_on.splitlines() if "resuming from step" in ln), gone_on)
+    told = train(HERE, folder, *words, "run_dir=halves").communicate()[0]
+    resumed = next((ln for ln in told.splitlines() if "resuming from step" in ln), told)
     one, other = (tensors_of(folder / run / "net.safetensors") for run in ("whole", "halves"))
-    same = bool(one) and one == other and "resuming from step" in went
-    print(f"{case:<20}{'bit-identical' if same else 'DIFFERS'}; {stopped}; {went.split('(')[-1]}")
+    same = bool(one) and one == other and "resuming from step" in resumed
+    print(f"{case:<20}{'bit-identical' if same else 'DIFFERS'}; {stopped}; {resumed.split('(')[-1]}")
     return same
 
 
