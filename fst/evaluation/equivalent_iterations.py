@@ -23,7 +23,7 @@ from fst.loss.image_optimizer import optimize
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.pictures.artifacts import Artifacts, find_artifacts, flat_photos
 from fst.pictures.image import to_image, to_tensor
-from fst.pictures.lock import Lock, lock
+from fst.pictures.lattice_lock import Lock, lock
 
 STARTS = ("noise", "content")
 

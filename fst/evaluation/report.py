@@ -15,7 +15,7 @@ from fst.nets.style_card import read_card
 from fst.nets.style_file import rewrite_card
 from fst.pictures.artifacts import Artifacts
 from fst.pictures.image import Picture, save_picture, to_image
-from fst.pictures.lock import Lock
+from fst.pictures.lattice_lock import Lock
 from fst.pictures.sheet import contact_sheet
 from fst.system.console import say
 

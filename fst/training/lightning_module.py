@@ -17,7 +17,7 @@ from fst.loss.paintings_loss import PaintingsLoss, losses_of, painting_of
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.transformer_net import TransformerNet
 from fst.pictures.artifacts import Artifacts, find_artifacts
-from fst.pictures.lock import lock
+from fst.pictures.lattice_lock import lock
 from fst.training.lightning_internals import logs_this_step
 
 SCHEDULES = ("constant", "one_cycle", "linear")

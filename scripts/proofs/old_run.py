@@ -38,8 +38,8 @@ CASES = {
     "weights solved for": ["style=dots", "style.name=net", "loss=calibrated"],
     "several paintings": ["styles=[woodcut,dots]", "style.name=net", "loss.moving_weight=10"],
 }
-# without rocket.jpg: its color profile is not sRGB's, and fst trained on such photos in wrong colors
-# once, so what it makes of one is another crop now
+# without rocket.jpg: its color profile is not sRGB's, and older code read such photos in wrong
+# colors, so its crops of one are others
 PHOTOS = ("chelsea.png", "coffee.png", "camera.png", "astronaut.png", "hubble_deep_field.jpg")
 
 
@@ -75,7 +75,8 @@ def proved(case: str, words: list[str], old: Path, folder: Path) -> bool:
     resumed = next((ln for ln in told.splitlines() if "resuming from step" in ln), told)
     one, other = (tensors_of(folder / run / "net.safetensors") for run in ("whole", "halves"))
     same = bool(one) and one == other and "resuming from step" in resumed
-    print(f"{case:<20}{'bit-identical' if same else 'DIFFERS'}; {stopped}; {resumed.split('(')[-1]}")
+    verdict = "bit-identical" if same else "DIFFERS"
+    print(f"{case:<20}{verdict}; {stopped}; {resumed.split('(')[-1]}")
     return same
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fst.pictures.lock import lock
+from fst.pictures.lattice_lock import lock
 
 
 def blurred_noise(*shape: int) -> Tensor:
