@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig
 
 from fst.data.photo_files import file_size
+from fst.experiments.flags import Asked, part
 from fst.experiments.parts import (
     build_data,
     build_losses,
@@ -36,6 +37,7 @@ from fst.nets.style_names import shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
 from fst.system.console import hush_libraries, say
 from fst.system.files import fingerprint
+from fst.system.paths import user_path
 from fst.training.callbacks import read_skipped
 from fst.training.fitting import fit, say_estimate, validate
 from fst.training.lightning_module import FastStyleTransfer
@@ -45,13 +47,26 @@ def main(argv: list[str] | None = None) -> None:
     """``argv`` are Hydra overrides and flags, as after ``fst train`` on a command line."""
     given = sys.argv[1:] if argv is None else argv
     arguments = [a for a in given if a != "--trust-card"]  # of the style of warm_start
-    chosen = any(a.startswith(("experiment=", "hydra/launcher=")) for a in arguments)
-    if not chosen and not torch.cuda.is_available():
-        arguments = [*arguments, "experiment=laptop"]
+    if not torch.cuda.is_available() and not chooses_experiment(part(arguments)):
+        arguments = ["experiment=laptop", *arguments]
         note = "no CUDA GPU here: experiment=laptop (experiment=paper is the paper's whole recipe)"
         print(note, file=sys.stderr)
     with cards_trusted("--trust-card" in given):
         run_hydra("train", train, arguments)
+
+
+def chooses_experiment(asked: Asked) -> bool:
+    """Whether a command line says which experiment, or gives its runs to machines with GPUs."""
+    said = {w.partition("=")[0].lstrip("+~"): w.partition("=")[2] for w in asked.words}
+    if "experiment" in said or "--hydra-help" in asked.flags:
+        return True
+    folder = user_path(asked.flags.get("--config-dir", "."))
+    launcher = said.get("hydra/launcher", "") if asked.sweep else ""
+    own = folder / "hydra" / "launcher" / f"{launcher}.yaml"
+    if "slurm" in launcher.lower() or (own.is_file() and "slurm" in own.read_text().lower()):
+        return True
+    primary = folder / f"{asked.flags.get('--config-name')}.yaml"
+    return primary.is_file() and "experiment" not in primary.read_text()
 
 
 def train(composed: DictConfig) -> Path:

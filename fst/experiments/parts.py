@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import hydra
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import MISSING
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from fst.data.held_photos import HeldPhotos
 from fst.errors import FstError
+from fst.experiments.code_in_configs import LOGGERS
 from fst.experiments.config import Config
 from fst.experiments.known_settings import card_only
 from fst.experiments.run_folder import RunFolder
@@ -140,6 +140,18 @@ def build_previews(
     )
 
 
+def build_logger(config: Config) -> Any:
+    """The configured logger, one of ``LOGGERS``; nothing else that a config names is built."""
+    options = config.logger.plain()
+    named = LOGGERS.get(options.pop("_target_", None))
+    if named is None:
+        raise FstError(f"logger={config.logger.plain()} is not one that fst builds; say logger=csv")
+    try:
+        return getattr(pl.loggers, named)(**options)
+    except (TypeError, ValueError) as error:
+        raise FstError(f"the logger refuses these settings: {error}") from None
+
+
 def build_trainer(
     config: Config,
     run: RunFolder,
@@ -177,7 +189,7 @@ def build_trainer(
     ]
     logger: Any = False
     if config.logger:
-        logger = hydra.utils.instantiate(config.logger.plain())
+        logger = build_logger(config)
     if isinstance(logger, TensorBoardLogger):  # a run that was killed left steps that come again
         end_curves_at(logger, checkpoint.step if checkpoint else 0)
     options = config.trainer.plain()

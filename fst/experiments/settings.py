@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
+import io
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from importlib.util import find_spec
-from itertools import pairwise
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from typing import Any
 
 import hydra
@@ -21,13 +19,24 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fst.errors import FstError, pip_install
+import fst
+from fst.errors import FstError
 from fst.experiments.config import Config, resolved
+from fst.experiments.flags import Asked, for_hydra, named, part, require_sense
+from fst.experiments.hydra_internals import checked_composition, require_launcher
 from fst.experiments.known_settings import SETTINGS, keys_of
-from fst.experiments.overrides import prepare_overrides
+from fst.experiments.known_words import (
+    known_settings,
+    nearest,
+    require_meant,
+    suggested,
+    unknown_key,
+)
+from fst.experiments.overrides import prepare_overrides, prepared
 from fst.experiments.settings_help import settings_help
+from fst.system.console import shown
 from fst.system.old_names import RENAMED, in_new_names
-from fst.system.paths import configs_dir
+from fst.system.paths import configs_dir, user_path
 from fst.system.signals import STOP
 
 
@@ -40,8 +49,8 @@ def compose(name: str, words: Sequence[str] = ()) -> Config:
     running = GlobalHydra.instance().is_initialized()
     folder = str(configs_dir())
     with nullcontext() if running else hydra.initialize_config_dir(folder, version_base="1.3"):
-        prepared = prepare_overrides(list(words))
-        return Config(resolved(renamed(hydra.compose(name, prepared), prepared)))
+        literal = prepare_overrides(list(words))
+        return Config(resolved(renamed(hydra.compose(name, literal), literal)))
 
 
 def renamed(config: DictConfig, words: Sequence[str]) -> DictConfig:
@@ -94,33 +103,39 @@ def _is_list(value: object) -> bool:
     return isinstance(value, ListConfig | list | tuple)
 
 
-def config_error_sentence(error: Exception) -> str:
-    """What Hydra or OmegaConf found wrong with a user's settings, in one sentence."""
+def config_error_sentence(error: Exception, command: str | None = None) -> str:
+    """What Hydra or OmegaConf found wrong with a user's settings, in one sentence.
+
+    ``command`` is whose settings they are.
+    """
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={name} is unknown; use one of {', '.join(error.options)}"
+        near = suggested(name, error.options)
+        return f"{group}={name} is unknown{near}; use one of {', '.join(error.options)}"
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-        known = [str(key) for key in cause.parent_node or {}]
-        near = difflib.get_close_matches(str(cause.key), known, n=1)
-        mean = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-        return f"{cause.full_key} is not a setting; {mean} (--cfg job shows all)"
+        key = str(cause.full_key)
+        if command is not None and not key.startswith("hydra"):
+            return unknown_key(command, key)
+        known = [str(name) for name in cause.parent_node or {}]
+        close = nearest(str(cause.key), known)
+        mean = f"did you mean {close}?" if close else f"it has {', '.join(known)}"
+        return f"{key} is not a setting; {mean} (--cfg job shows all)"
     text = " ".join(str(error).split("\nSee ")[0].split())
     override = getattr(error, "override", None)
     return f"'{override}' is not understood: {text}" if override else text
 
 
-def help_of(name: str, arguments: Sequence[str]) -> str:
-    """The help of ``fst NAME`` for prepared ``arguments``, which it may choose groups by."""
-    flags = [part for a in arguments for part in (a.split("=", 1) if a.startswith("--") else [a])]
-    given = dict(pairwise(flags))
-    folder = given.get("--config-dir", given.get("-cd"))
-    name = given.get("--config-name", given.get("-cn", name))
-    words = [a for a in arguments if "=" in a and not a.startswith("-")]
+def help_of(name: str, asked: Asked) -> str:
+    """The help of ``fst NAME`` for prepared words, which it may choose groups by."""
+    folder = asked.flags.get("--config-dir")
+    config = asked.flags.get("--config-name", name)
+    words = [word for word in asked.words if "=" in word]
     try:
-        return settings_help(name, words, folder)
+        with checked_composition(name):
+            return settings_help(config, words, None if folder is None else str(user_path(folder)))
     except (HydraException, OmegaConfBaseException) as error:
-        raise FstError(config_error_sentence(error)) from None
+        raise FstError(config_error_sentence(error, name)) from None
 
 
 def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequence[str]) -> None:
@@ -128,10 +143,18 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
 
     Raises ``FstError`` with one sentence for words that Hydra does not understand, and
     ``SystemExit`` with the sentence of an ``FstError`` of the task. In a sweep the other jobs go
-    on, and the first failure is raised when all are done.
+    on, and the first failure is raised when all are done. Nothing that a config names is built
+    (``code_in_configs``).
     """
-
-    arguments = prepare_overrides(list(arguments))
+    asked = part(arguments)
+    if "--version" in asked.flags:
+        print(f"fst {fst.__version__}, Hydra {hydra.__version__}")
+        return
+    require_sense(asked)
+    if "--shell-completion" not in asked.flags:
+        asked.words = named(name, asked.words)
+        asked.words = [] if "--hydra-help" in asked.flags else prepared(asked)
+        require_meant(asked.words, sweep=asked.sweep, shown=asked.shows)
 
     def run(config: DictConfig) -> None:
         try:
@@ -142,25 +165,42 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
                 raise SystemExit(f"fst {name}: {error}") from None
             job = " ".join(HydraConfig.get().overrides.task)
             sentence = f"job {HydraConfig.get().job.num} ({job}): {error}"
-            print(f"fst {name}: {sentence}", file=sys.stderr, flush=True)
+            print(f"fst {name}: {shown(sentence)}", file=sys.stderr, flush=True)
             raise FstError(sentence) from None
 
-    for argument in arguments:
-        group, equals, value = argument.partition("=")
+    for word in asked.words:
+        group, equals, value = word.partition("=")
         if equals and value in ("null", "") and (configs_dir() / group).is_dir():
             names = sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))
-            raise FstError(f"{argument} is unknown; use one of {', '.join(names)}")
-    if {"-h", "--help"} & set(arguments):
-        print(help_of(name, arguments))
+            raise FstError(f"{word} is unknown; use one of {', '.join(names)}")
+        if equals and group == "hydra/launcher":
+            require_launcher(value)
+    if "--help" in asked.flags:
+        print(help_of(name, asked))
         return
-    launcher = next((a for a in arguments if a.startswith("hydra/launcher=submitit")), None)
-    if launcher and find_spec("submitit") is None:
-        raise FstError(f"{launcher} needs packages: {pip_install('slurm')}")
     # of our own configs/hydra/launcher: the package has one of the same name, meant to fill it up
     warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against")
-    sys.argv = [sys.argv[0], *arguments]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # raise, so that we can say it in a sentence
+    sys.argv = [sys.argv[0], *for_hydra(asked)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that we can say it in a sentence
+    own = hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name=name)(run)
+    said = io.StringIO()
     try:
-        hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name=name)(run)()
+        with checked_composition(name), _package_told(asked, said):
+            own()
     except (HydraException, OmegaConfBaseException) as error:
-        raise FstError(config_error_sentence(error)) from None
+        raise FstError(config_error_sentence(error, name)) from None
+    except ValueError as error:
+        if "--shell-completion" not in asked.flags:
+            raise
+        raise FstError(f"--shell-completion takes install=bash, fish or zsh: {error}") from None
+    except SystemExit:
+        if "not found in config" in said.getvalue():
+            package = asked.flags["--package"]
+            near = suggested(package, [*known_settings(name)])
+            raise FstError(f"--package {package} is not a group of settings{near}") from None
+        raise
+
+
+def _package_told(asked: Asked, said: io.StringIO) -> AbstractContextManager[Any]:
+    """Where ``--package`` is given, Hydra's own complaint goes to ``said``."""
+    return redirect_stderr(said) if "--package" in asked.flags else nullcontext()

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from fst.errors import FstError
 from fst.experiments.config import Config, literal, resolved
-from fst.experiments.overrides import quote
+from fst.experiments.flags import quote
 from fst.experiments.run_folder import RunFolder, choose_run
 from fst.experiments.settings import config_error_sentence, renamed
 from fst.system.paths import user_path

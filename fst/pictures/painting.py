@@ -55,7 +55,9 @@ def load_painting(
 def _find(*, image: str | None, file: str | None, root: str | None) -> Path:
     if image is not None:
         path = user_path(image)
-        if not os.path.isfile(path):
+        if os.path.isdir(path):
+            raise FstError(f"style.image={path} is a folder; give one picture in it")
+        if not os.path.exists(path):
             raise FstError(f"style.image={path} does not exist; give a picture of your painting")
         return path
     if file is None:

@@ -5,20 +5,27 @@ it may keep what can be made again.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from fst.errors import FstError, pip_install
 
+WEB = re.compile(r"(https?|ftp|s3|gs|hf|file|data):/", re.IGNORECASE)
 PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def user_path(text: str | Path) -> Path:
     """A path that a user gives, with ``~`` and ``~name`` for home folders, where there are any.
 
-    ``~.png``, which is nobody's home, is a file of that name.
+    ``~.png``, which is nobody's home, is a file of that name. Raises ``FstError`` for an address on
+    the web: nothing is downloaded, and a path would lose one of its slashes.
     """
+    if WEB.match(str(text)):
+        raise FstError(
+            f"{text} is an address on the web; fst reads files of this machine: download it first"
+        )
     return Path(os.path.expanduser(text))
 
 
