@@ -1,6 +1,6 @@
-"""fst distill data.root=PHOTOS: a slim loss network from a big one.
+"""fst distill PHOTOS: a slim loss network from a big one.
 
-fst distill data.root=photos/
+fst distill photos/
 fst distill data.root=photos/ teacher.file=vgg19.safetensors
 fst distill data.root=photos/ run_dir=runs/finer \\
     on_from=runs/distill/loss_network.safetensors weights.response=1
@@ -27,6 +27,7 @@ from fst.system.console import hush_libraries, say
 from fst.system.files import fingerprint
 from fst.system.paths import user_path
 from fst.training.fitting import fit
+from fst.training.limits import ended_early
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 4, 16
 
@@ -45,6 +46,12 @@ def distill(composed: DictConfig) -> Path:
     config = settled(composed, run)
     data = build_data(config)
     teacher, names = build_teacher(config)
+    inputs = {
+        "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
+        "teacher": fingerprint(*teacher.fingerprints),
+    }
+    checkpoint = checkpoint_to_resume(run, config, inputs, resume=resume)
+    trainer = build_trainer(config, run, data, checkpoint=checkpoint)
     pl.seed_everything(config.seed, verbose=False)
     # the first training crops, on which sizes are measured
     batches = [
@@ -61,18 +68,12 @@ def distill(composed: DictConfig) -> Path:
         weights=config.weights.plain(),
     )
     module.solve_maps(batches[:1])
-    inputs = {
-        "photos": fingerprint(*(path.name for path in [*data.train_paths, *data.val_paths])),
-        "teacher": fingerprint(*teacher.fingerprints),
-    }
-    checkpoint = checkpoint_to_resume(run, config, inputs, resume=resume)
     path = run.style_file("loss_network")
     size = sum(parameter.numel() for parameter in student.parameters())
     say(f"student        {size:,} parameters, {student.layers[0]} .. {student.layers[-1]}")
     say(f"teacher        {names}")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
     say(f"run folder     {run.path}" + (" (resuming)" if checkpoint else ""))
-    trainer = build_trainer(config, run, data, checkpoint=checkpoint)
     with run.locked():
         if trainer.is_global_zero and not run.checkpoints.found():
             run.write_about("distill", config.plain(), inputs)
@@ -87,6 +88,9 @@ def distill(composed: DictConfig) -> Path:
             about["photos"] = f"{len(data.train_paths)}: {config.data.description or 'not said'}"
             about["license"] = f"distilled from: {'; '.join(teacher.licenses)}"
             save_loss_network(path, student, half=True, **about)
+            early = ended_early(trainer, config.trainer.max_time)
+            if early is not None:
+                say(f"ended early    {early}. The loss network is of that step")
             say(f"loss network   {path} ({path.stat().st_size / 1e6:.2f} MB)")
             say(f'use it         fst train ... loss_network=file loss_network.file="{path}"')
     return path

@@ -1,6 +1,6 @@
-"""fst evaluate 'styles=[a,b]' data.root=PHOTOS: what one pass is worth, in L-BFGS iterations.
+"""fst evaluate STYLE PHOTOS: what one pass is worth, in L-BFGS iterations.
 
-fst evaluate 'styles=[starry_night]' data.root=held_out/ style.root=paintings/
+fst evaluate starry_night held_out/ style.root=paintings/
 fst evaluate 'styles=[runs/a/a.safetensors]' data.root=held_out/ 'sizes=[256,512]' photos=4
 """
 
@@ -52,7 +52,7 @@ def evaluate(composed: DictConfig) -> list[dict[str, Any]]:
         )
     for key, value in (("styles", config.styles), ("data.root", config.data.root)):
         if value == MISSING:
-            raise FstError(f"{key} is not given; say `fst evaluate styles=NAME data.root=FOLDER`")
+            raise FstError(f"{key} is not given; say `fst evaluate STYLE PHOTOS`")
     paths = [find_style(style) for style in config.styles]
     if config.style.image is not None and len(paths) > 1:
         raise FstError(

@@ -1,6 +1,6 @@
-"""fst optimize content=PHOTO style.image=PAINTING: the picture itself is optimized, no net.
+"""fst optimize PHOTO PAINTING: the picture itself is optimized, no net.
 
-fst optimize content=photo.jpg style.image=painting.jpg
+fst optimize photo.jpg painting.jpg
 fst optimize content=photo.jpg style=great_wave style.root=paintings/ size=[128,256,512]
 fst optimize content=photo.jpg style.image=painting.jpg recipe=gatys
 """

@@ -1,5 +1,6 @@
-"""fst train style=NAME data.root=PHOTOS: fit a net to one painting.
+"""fst train PAINTING PHOTOS: fit a net to one painting.
 
+fst train painting.jpg photos/
 fst train style.image=painting.jpg data.root=photos/
 fst train style=starry_night style.root=paintings/ data.root=coco/ experiment=paper
 """
@@ -15,6 +16,8 @@ import torch
 from omegaconf import DictConfig
 
 from fst.data.photo_files import file_size
+from fst.experiments.code_in_configs import LOGGERS
+from fst.experiments.config import Config
 from fst.experiments.flags import Asked, part
 from fst.experiments.parts import (
     build_data,
@@ -40,7 +43,8 @@ from fst.system.files import fingerprint
 from fst.system.paths import user_path
 from fst.training.callbacks import read_skipped
 from fst.training.fitting import fit, say_estimate, validate
-from fst.training.lightning_module import FastStyleTransfer
+from fst.training.lightning_module import FastStyleTransfer, require_choices
+from fst.training.limits import ended_early
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -78,6 +82,13 @@ def train(composed: DictConfig) -> Path:
     check_settings(composed)
     experiment = settle(composed)
     config, run, name = experiment.config, experiment.run, experiment.config.style.name
+    require_choices(
+        config.optimizer.schedule,
+        config.compile,
+        config.compile_mode,
+        several=len(experiment.styles) > 1,
+        accumulate=config.trainer.accumulate_grad_batches,
+    )
     styles = [(one, build_painting(one)) for one in experiment.styles]
     data = build_data(config)
     network = build_network(config)
@@ -93,8 +104,10 @@ def train(composed: DictConfig) -> Path:
     done = checkpoint.step if checkpoint else 0
     if path.exists() and done >= config.trainer.max_steps:
         say(f"{run.path} is trained already; resume=false trains another beside it")
-        _say_end(run, path, name, styles[0][0].style.name)
+        _say_end(config, run, path, styles[0][0].style.name)
         return path
+    previews = build_previews(config, run, data, styles)
+    trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
     about = RunFolder(checkpoint.path.resolve().parent.parent).about() if checkpoint else {}
     pl.seed_everything(config.seed, verbose=False)
     net = TransformerNet(**config.net, paintings=len(styles))
@@ -133,8 +146,6 @@ def train(composed: DictConfig) -> Path:
             f"variation {loss.weights.tv:.3g} beside content {loss.weights.content:.3g}"
         )
     say(f"run folder     {run.path}" + (f" (resuming from step {done})" if checkpoint else ""))
-    previews = build_previews(config, run, data, styles)
-    trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
     with run.locked():
         if trainer.is_global_zero and not run.checkpoints.found():
             found = loss.weights  # of one painting, or of each
@@ -149,19 +160,32 @@ def train(composed: DictConfig) -> Path:
             cards = build_cards(config, trainer, [one for one, _ in styles], loss, data, origin)
             save_styles(path, net, cards, half=config.half)
             log_hyperparameters(trainer, config, origin)
-            _say_end(run, path, name, styles[0][0].style.name)
+            early = ended_early(trainer, config.trainer.max_time)
+            if early is not None:
+                say(f"ended early    {early}. The style file is of that step")
+            _say_end(config, run, path, styles[0][0].style.name)
     return path
 
 
-def _say_end(run: RunFolder, path: Path, name: str, painting: str) -> None:
-    """``name`` is that of the net, ``painting`` that of its first or only painting."""
+def _say_end(config: Config, run: RunFolder, path: Path, painting: str) -> None:
+    """``painting`` is the name of the first or only painting of the net."""
     reports = run.path.glob(f"{run.skipped_photos.stem}*")
     skipped = {photo for report in reports for photo in read_skipped(report)}
     if skipped:
         say(f"skipped        {len(skipped)} unreadable photos, named in {run.skipped_photos}")
     say(f"style file     {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    address = path if name == painting else Path(f"{path}:{painting}")
+    address = path if config.style.name == painting else Path(f"{path}:{painting}")
     known = {**trained_styles(), **shipped_styles()}.get(painting)  # as fst stylize looks for it
     by_name = known is not None and known.resolve() == address.resolve()
     say(f'try it         fst stylize PHOTO.jpg --style "{painting if by_name else address}"')
-    say(f'curves         tensorboard --logdir "{run.path.parent}"')
+    say(f"curves         {_curves(config, run)}")
+
+
+def _curves(config: Config, run: RunFolder) -> str:
+    """How the curves of a run are looked at, by its logger."""
+    if LOGGERS[config.logger["_target_"]] != "CSVLogger":
+        return f'tensorboard --logdir "{run.path.parent}"'
+    place = Path(str(config.logger.get("save_dir", run.path)), str(config.logger.get("name", "")))
+    tables = sorted(place.glob("**/metrics.csv"), key=lambda table: table.stat().st_mtime)
+    table = tables[-1] if tables else place
+    return f"{table}: a table for any spreadsheet; logger=tensorboard draws them"

@@ -92,9 +92,12 @@ SETTINGS = {
     "data.description": Setting("text", card_only=True),
     "data.license": Setting("text", card_only=True),
     "trainer.max_steps": Setting("whole", least=1),
+    "trainer.max_time": Setting("text", may_change=True),
+    "trainer.limit_train_batches": Setting(may_change=True),
+    "trainer.num_nodes": Setting("whole", least=1),
     "trainer.accumulate_grad_batches": Setting("whole", least=1),
     "trainer.log_every_n_steps": Setting("whole", least=1, may_change=True),
-    "trainer.val_check_interval": Setting(may_change=True),
+    "trainer.val_check_interval": Setting("whole", least=1, may_change=True),
     "trainer.limit_val_batches": Setting(may_change=True),
     "trainer.enable_progress_bar": Setting(may_change=True),
     # of fst distill alone

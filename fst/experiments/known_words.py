@@ -52,6 +52,11 @@ def known_settings(command: str) -> dict[str, Any]:
     return _read(command)[0]
 
 
+def is_setting(key: str) -> bool:
+    """Whether any command has a setting of that dotted key."""
+    return any(key in _leaves(known_settings(path.stem)) for path in configs_dir().glob("*.yaml"))
+
+
 @lru_cache
 def groups_of(command: str) -> tuple[str, ...]:
     """The groups that a command chooses from: ``style``, ``loss`` ..."""

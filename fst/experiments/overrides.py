@@ -8,6 +8,7 @@ import re
 from fst.errors import FstError
 from fst.experiments.flags import Asked, as_arguments, part, quote
 from fst.experiments.known_settings import keys_of
+from fst.experiments.known_words import OPTIONAL, is_setting
 from fst.nets.style_card import SUFFIX
 from fst.system.old_names import new_key
 from fst.system.paths import configs_dir, user_path
@@ -46,6 +47,9 @@ def _prepared(word: str, *, multirun: bool) -> str:
     if name != key and (configs_dir() / name).is_dir():
         word = key = f"{name}{equals}{value}"
         key = name
+    if (key == f"+{name}" and is_setting(name)) or (name == key and name in OPTIONAL):
+        key = f"++{name}"  # whether it is there yet or not, as in a config of one's own
+        word = f"{key}{equals}{value}"
     if not multirun or "," not in value:
         _require_choice(name, value)
     if name in keys_of("text") and value not in ("", "null", "???"):

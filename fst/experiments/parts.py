@@ -32,6 +32,7 @@ from fst.training.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
 from fst.training.datamodule import PhotoData
 from fst.training.divergence import StopOnDivergence
 from fst.training.lightning_internals import end_curves_at
+from fst.training.limits import EndInTime, require_sound, seconds_of
 
 
 def build_data(config: Config) -> PhotoData:
@@ -140,6 +141,11 @@ def build_previews(
     )
 
 
+def in_one_line(error: BaseException) -> str:
+    """What a library says of its refusal, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def build_logger(config: Config) -> Any:
     """The configured logger, one of ``LOGGERS``; nothing else that a config names is built."""
     options = config.logger.plain()
@@ -164,6 +170,10 @@ def build_trainer(
     ``checkpoint`` is what ``fit`` will resume from: curves are taken to end there. Raises
     ``FstError`` for settings that Lightning refuses.
     """
+    options = config.trainer.plain()
+    options.pop("enable_progress_bar")
+    in_time = EndInTime(seconds_of(options.pop("max_time", None)))
+    require_sound(options, data)
     terminal = sys.stderr.isatty() and config.trainer.enable_progress_bar
     every = config.trainer.log_every_n_steps
     divergence = StopOnDivergence(
@@ -179,6 +189,7 @@ def build_trainer(
         look=divergence.remember,
     )
     callbacks: list[pl.Callback] = [
+        in_time,
         Progress(terminal=terminal, every=every),
         DataWait(every=every),
         divergence,
@@ -192,8 +203,6 @@ def build_trainer(
         logger = build_logger(config)
     if isinstance(logger, TensorBoardLogger):  # a run that was killed left steps that come again
         end_curves_at(logger, checkpoint.step if checkpoint else 0)
-    options = config.trainer.plain()
-    options.pop("enable_progress_bar")
     try:
         return pl.Trainer(
             **options,
@@ -208,5 +217,8 @@ def build_trainer(
             enable_checkpointing=False,
             num_sanity_val_steps=0,
         )
-    except (ValueError, TypeError, MisconfigurationException) as error:
-        raise FstError(f"the trainer refuses these settings: {error}") from None
+    except (
+        *(ValueError, TypeError, KeyError, AttributeError, AssertionError),
+        *(RuntimeError, ImportError, MisconfigurationException),
+    ) as error:
+        raise FstError(f"the trainer refuses these settings: {in_one_line(error)}") from None

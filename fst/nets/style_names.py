@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -10,6 +11,18 @@ from pathlib import Path
 from fst.errors import FstError
 from fst.nets.style_card import SUFFIX, listed_cards, parted_address
 from fst.system.paths import checkpoints_dir, user_path
+
+PICTURE = "a picture: `fst train PICTURE PHOTOS` makes a style of a painting"
+GRAPH = "a graph that `fst export` wrote, for other programs; give the style it was made of"
+WEIGHTS = "a file of PyTorch; a style of fst ends in .safetensors"
+OTHER_KINDS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"), PICTURE),
+    **dict.fromkeys((".heic", ".heif", ".avif"), PICTURE),
+    **dict.fromkeys((".onnx", ".pt2"), GRAPH),
+    **dict.fromkeys((".pth", ".pt", ".bin", ".t7"), WEIGHTS),
+    ".ckpt": "a checkpoint of a training; the style file is in the run's folder, once it ends",
+    ".yaml": "a config; the style file is beside it, if the run has ended",
+}
 
 
 def shipped_files() -> dict[str, Path]:
@@ -57,28 +70,53 @@ def style_label(name_or_file: str | Path, path: Path) -> str:
     name = parted_address(path)[1]
     if name is not None:
         return name
-    return path.stem if user_path(name_or_file) == path else str(name_or_file)
+    given = user_path(name_or_file)
+    return path.stem if path in (given, _in_folder(given)) else str(name_or_file)
 
 
 def find_style(name_or_file: str | Path) -> Path:
     """Where a style is: a file, or the address of one painting of several.
 
-    Sought as a file, as a shipped style, as one that was trained below ``runs/``, in that order.
-    Raises ``FstError`` listing the known names.
+    Sought as a file, as a shipped style, as one that was trained below ``runs/``, as the folder of
+    a run, in that order. Raises ``FstError`` for a file of another kind, and listing the known
+    names.
     """
     text = str(name_or_file)
     path = user_path(text)
-    if os.path.isfile(parted_address(path)[0]):
+    file = parted_address(path)[0]
+    if os.path.isfile(file):
+        if file.suffix.lower() in OTHER_KINDS:
+            raise FstError(f"{path} is not a style file but {OTHER_KINDS[file.suffix.lower()]}")
         return path
     for known in (shipped_styles(), trained_styles()):
         if text in known:
             return known[text]
     if text in shipped_files():
         return shipped_files()[text]  # of several: its reader says which
+    if os.path.isdir(path):
+        found = _in_folder(path)
+        if found is None:
+            raise FstError(
+                f"{path} is a folder without a finished style; give a style file, or a name of "
+                "`fst list`"
+            )
+        return found
     if path.suffix == SUFFIX or len(path.parts) > 1:
         raise FstError(f"style file {path} does not exist; `fst list` shows the styles there are")
-    names = ", ".join([*shipped_styles(), *trained_styles()]) or "none yet; `fst train` makes one"
-    raise FstError(f"style '{text}' is unknown; known styles: {names}")
+    every = [*shipped_styles(), *trained_styles()]
+    near = difflib.get_close_matches(text, every, n=1, cutoff=0.7)
+    mean = f"; did you mean {near[0]}?" if near else ""
+    names = ", ".join(every) or "none yet; `fst train` makes one"
+    raise FstError(f"style '{text}' is unknown{mean or ';'} known styles: {names}")
+
+
+def _in_folder(folder: Path) -> Path | None:
+    """The one style file in the folder of a run, if there is one."""
+    if not os.path.isdir(folder):
+        return None
+    found = [p for p in sorted(folder.glob(f"*{SUFFIX}")) if not p.stem.endswith(".failed")]
+    named = [path for path in found if path.stem == folder.name]
+    return named[0] if named else found[0] if len(found) == 1 else None
 
 
 def find_file(name_or_file: str | Path) -> Path:

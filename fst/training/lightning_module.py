@@ -28,6 +28,30 @@ FLAT = 1e-3  # standard deviation below which a crop is of one color: a quarter 
 HELD_OUT_EACH = 4  # held-out photos that each of several paintings is tried on at least
 
 
+def require_choices(
+    schedule: str, compile: bool, compile_mode: str, *, several: bool, accumulate: int = 1
+) -> None:
+    """Raise ``FstError`` for a schedule or a way to compile that there is not.
+
+    ``several`` paintings are not compiled, and CUDA graphs take no batches that add up.
+    """
+    if schedule not in SCHEDULES:
+        raise FstError(
+            f"optimizer.schedule '{schedule}' is unknown; use one of {', '.join(SCHEDULES)}"
+        )
+    if compile_mode not in COMPILE_MODES:
+        raise FstError(
+            f"compile_mode={compile_mode} is unknown; use one of {', '.join(COMPILE_MODES)}"
+        )
+    if compile and several:
+        raise FstError("compile=true is for one painting; styles= needs compile=false")
+    if compile and compile_mode in CUDA_GRAPHS and accumulate > 1:
+        raise FstError(
+            f"compile_mode={CUDA_GRAPHS[0]} overwrites the gradients that "
+            "trainer.accumulate_grad_batches adds up; use compile_mode=default"
+        )
+
+
 class FastStyleTransfer(pl.LightningModule):
     """Fits a ``TransformerNet`` to one painting (Johnson et al. 2016, section 3), or to several.
 
@@ -62,16 +86,7 @@ class FastStyleTransfer(pl.LightningModule):
         moving_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        if schedule not in SCHEDULES:
-            raise FstError(
-                f"optimizer.schedule '{schedule}' is unknown; use one of {', '.join(SCHEDULES)}"
-            )
-        if compile_mode not in COMPILE_MODES:
-            raise FstError(
-                f"compile_mode={compile_mode} is unknown; use one of {', '.join(COMPILE_MODES)}"
-            )
-        if compile and isinstance(loss, PaintingsLoss):
-            raise FstError("compile=true is for one painting; styles= needs compile=false")
+        require_choices(schedule, compile, compile_mode, several=isinstance(loss, PaintingsLoss))
         self.net = net
         self.loss = loss
         self.names = list(names)
@@ -79,6 +94,7 @@ class FastStyleTransfer(pl.LightningModule):
         self.moving_weight = moving_weight
         self.learning_rate = learning_rate
         self.schedule = schedule
+        self.compile_mode = compile_mode
         self.replays_graphs = compile and compile_mode in CUDA_GRAPHS
         self._step = torch.compile(losses_of, mode=compile_mode) if compile else losses_of
 
@@ -90,11 +106,11 @@ class FastStyleTransfer(pl.LightningModule):
         """Every process takes the first one's weights of the loss: solving may round otherwise."""
         weights: Any = self.trainer.strategy.broadcast(self.loss.weights)
         self.loss.weights = weights
-        if self.replays_graphs and self.trainer.accumulate_grad_batches > 1:
-            raise FstError(
-                f"compile_mode={CUDA_GRAPHS[0]} overwrites the gradients that "
-                "trainer.accumulate_grad_batches adds up; use compile_mode=default"
-            )
+        accumulate = self.trainer.accumulate_grad_batches
+        mode = self.compile_mode
+        require_choices(
+            self.schedule, self.replays_graphs, mode, several=False, accumulate=accumulate
+        )
         if self.device.type == "cuda":
             self.net.to(memory_format=torch.channels_last)
             self.loss.to(memory_format=torch.channels_last)
