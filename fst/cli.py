@@ -50,8 +50,13 @@ def main(argv: list[str] | None = None) -> int:
         arguments.insert(0, os.environ[COMMAND_VARIABLE])
     command, rest = arguments[0], arguments[1:]
     if command not in COMMANDS:
+        from difflib import get_close_matches  # takes its time
+
+        near = get_close_matches(command, COMMANDS, n=1)
+        mean = f" (did you mean {near[0]}?)" if near else ""
         known = ", ".join(COMMANDS)
-        print(f"fst: unknown command '{shown(command)}'; use one of {known}", file=sys.stderr)
+        unknown = f"unknown command '{shown(command)}'{mean}; use one of {known}"
+        print(f"fst: {unknown}", file=sys.stderr)
         return 2
     try:
         with STOP.watching():

@@ -15,6 +15,7 @@ from pathlib import Path
 from fst.benchmark.report import plot_passes, tables
 from fst.errors import FstError
 from fst.nets.style_card import TRUST_HELP, cards_trusted
+from fst.system.console import Parser
 from fst.system.files import make_folder, write_whole
 
 PARTS = ("step", "loading", "pass", "folder", "start")
@@ -86,7 +87,7 @@ def widths_and_heights(words: str) -> list[tuple[int, int]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fst benchmark",
         description="Time training, loading and stylizing against a plain version of the same.",
     )

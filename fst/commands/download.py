@@ -6,14 +6,13 @@ one, with the same home folder or the same $TORCH_HOME.
 
 from __future__ import annotations
 
-import argparse
-
 from fst.loss.loss_network_file import downloadable, fetch
+from fst.system.console import Parser
 
 
 def main(argv: list[str] | None = None) -> int:
     names = downloadable()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fst download",
         description="Fetch the weights of torchvision's loss networks, where training finds them.",
         epilog="They go into torch's cache: $TORCH_HOME/hub/checkpoints, or below ~/.cache/torch.",

@@ -12,7 +12,7 @@ from fst.inference.graph_file import FORMATS, export_graph
 from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.nets.style_file import load_style
 from fst.nets.style_names import find_style, style_label
-from fst.system.console import shown_in_line
+from fst.system.console import Parser, shown_in_line
 from fst.system.paths import user_path
 
 
@@ -45,7 +45,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fst export", description="Write a style as one graph from pixels to pixels."
     )
     parser.add_argument("style", metavar="STYLE", help="name or style file")

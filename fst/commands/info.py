@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
 from fst.nets.style_names import find_style
-from fst.system.console import flat, shown_in_line
+from fst.system.console import Parser, flat, shown_in_line
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="fst info", description="Show a style's card.")
+    parser = Parser(prog="fst info", description="Show a style's card.")
     parser.add_argument("style", metavar="STYLE", help="name or style file")
     parser.add_argument("--json", action="store_true", help="print the card as JSON")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)

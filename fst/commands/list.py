@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-
 from fst.errors import FstError
 from fst.nets.style_card import TRUST_HELP, cards_trusted, parted_address, read_card
 from fst.nets.style_names import shipped_styles, trained_styles
-from fst.system.console import shown_in_line
+from fst.system.console import Parser, shown_in_line
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="fst list", description="Show the styles there are.")
+    parser = Parser(prog="fst list", description="Show the styles there are.")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     options = parser.parse_args(argv)
     with cards_trusted(options.trust_card):

@@ -6,16 +6,15 @@ fst train style=woodcut data.root=photos/
 
 from __future__ import annotations
 
-import argparse
-
 from fst.errors import FstError
 from fst.pictures.image import Picture, save_picture
 from fst.pictures.paint import STYLES, paint
+from fst.system.console import Parser
 from fst.system.paths import user_path
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="fst paint", description="Draw one of our own paintings.")
+    parser = Parser(prog="fst paint", description="Draw one of our own paintings.")
     parser.add_argument("name", metavar="NAME", help=", ".join(STYLES))
     parser.add_argument("-o", "--output", metavar="FILE", help="default NAME.png here")
     parser.add_argument("--size", type=int, default=768, metavar="PX", help="default 768")

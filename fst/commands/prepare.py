@@ -13,6 +13,7 @@ import time
 from fst.data.prepared_folder import INDEX, cached_photos, prepare
 from fst.errors import FstError
 from fst.nets.style_file import MIN_SIDE
+from fst.system.console import Parser
 from fst.system.machine import cpu_threads
 from fst.system.paths import user_path
 
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fst prepare",
         description="Make photos small once, so that training loads them faster. Given again, it "
         "resumes where it was and makes again what has changed.",

@@ -12,7 +12,7 @@ import re
 
 from fst.errors import FstError
 from fst.nets.style_card import TRUST_HELP, cards_trusted
-from fst.system.console import shown_in_line
+from fst.system.console import Parser, shown_in_line
 from fst.system.paths import user_path
 
 
@@ -65,7 +65,7 @@ def _sheet(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fst sheet", description="Compare finished runs: pictures and a ranked table."
     )
     parser.add_argument("runs", nargs="+", metavar="RUNS", help="run folders, or a sweep's folder")

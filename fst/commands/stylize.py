@@ -17,7 +17,7 @@ from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
 from fst.nets.style_file import MIN_SIDE
 from fst.nets.style_names import find_style, style_label
-from fst.system.console import shown_in_line
+from fst.system.console import Parser, shown_in_line
 from fst.system.machine import keep_freed_memory
 
 
@@ -80,9 +80,7 @@ def _complain(sentence: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fst stylize", description="Stylize photos in one forward pass each."
-    )
+    parser = Parser(prog="fst stylize", description="Stylize photos in one forward pass each.")
     parser.add_argument(
         "photos", nargs="+", metavar="PHOTO", help="files, folders (recursively) or globs"
     )

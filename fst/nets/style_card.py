@@ -6,6 +6,7 @@ place of a file. Reading a card needs neither torch nor Hydra nor Lightning, and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -88,7 +89,7 @@ def read_cards(path: str | Path) -> list[Card]:
         gain = card.net["output_gain"]
         if card.sha256_all:
             continue
-        if gain != USUAL_GAIN and not _TRUSTED.get():
+        if gain != USUAL_GAIN and not _trusted():
             raise FstError(
                 f"{path} is of an older format whose card no checksum covers, and its output_gain "
                 f"is {gain:g}, not {USUAL_GAIN}; give --trust-card if you know that it is right"
@@ -100,16 +101,29 @@ def read_cards(path: str | Path) -> list[Card]:
 
 
 _TRUSTED: ContextVar[bool] = ContextVar("_TRUSTED", default=False)
+TRUST_VARIABLE = "FST_TRUST_CARD"  # tells the other processes of a command, and its jobs elsewhere
+
+
+def _trusted() -> bool:
+    return _TRUSTED.get() or os.environ.get(TRUST_VARIABLE) == "1"
 
 
 @contextmanager
 def cards_trusted(trusted: bool = True) -> Iterator[None]:
-    """Within, what older files' cards say is taken as it is: what ``--trust-card`` asks for."""
+    """Within, what older files' cards say is taken as it is: what ``--trust-card`` asks for.
+
+    The processes that are started within know of it, such as Lightning's other ones.
+    """
     token = _TRUSTED.set(trusted or _TRUSTED.get())
+    before = os.environ.get(TRUST_VARIABLE)
+    if trusted:
+        os.environ[TRUST_VARIABLE] = "1"
     try:
         yield
     finally:
         _TRUSTED.reset(token)
+        if trusted and before is None:
+            del os.environ[TRUST_VARIABLE]
 
 
 def listed_cards(path: str | Path) -> list[Card]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import math
 import os
@@ -9,7 +10,7 @@ import sys
 import unicodedata
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 HUSHED = (
     ".*does not have many workers.*",  # two are plenty for one net on a CPU
@@ -46,6 +47,14 @@ def shown(text: object) -> str:
 def shown_in_line(text: object) -> str:
     """``shown`` of what must stay within one line."""
     return shown(text).replace("\n", r"\n")
+
+
+class Parser(argparse.ArgumentParser):
+    """Python's own, whose errors show a user's words without what would steer the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        """Usage and sentence to stderr; exit code 2."""
+        super().error(shown_in_line(message))
 
 
 def _is_visible(character: str) -> bool:

@@ -65,8 +65,8 @@ def require_sound(options: Mapping[str, Any], data: PhotoData) -> None:
     precision = str(options["precision"])
     if OTHER_NAMES.get(precision, precision) not in PRECISIONS:
         raise FstError(
-            f"trainer.precision={precision} is not one that fst trains in, as the weights and the "
-            f"loss need float32; use one of {', '.join(PRECISIONS)}"
+            f"the trainer refuses these settings: trainer.precision={precision} is not one that "
+            f"fst trains in, as weights and loss need float32; use one of {', '.join(PRECISIONS)}"
         )
     clip = options["gradient_clip_val"]
     if clip is not None and (not _is_number(clip) or not 0 <= clip < float("inf")):
