@@ -90,7 +90,7 @@ def distill(composed: DictConfig) -> Path:
             save_loss_network(path, student, half=True, **about)
             early = ended_early(trainer, config.trainer.max_time)
             if early is not None:
-                say(f"ended early    {early}. The loss network is of that step")
+                say(f"ended early    {early}; the loss network is of that step")
             say(f"loss network   {path} ({path.stat().st_size / 1e6:.2f} MB)")
             say(f'use it         fst train ... loss_network=file loss_network.file="{path}"')
     return path

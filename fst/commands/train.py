@@ -162,7 +162,7 @@ def train(composed: DictConfig) -> Path:
             log_hyperparameters(trainer, config, origin)
             early = ended_early(trainer, config.trainer.max_time)
             if early is not None:
-                say(f"ended early    {early}. The style file is of that step")
+                say(f"ended early    {early}; the style file is of that step")
             _say_end(config, run, path, styles[0][0].style.name)
     return path
 

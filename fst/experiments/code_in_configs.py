@@ -115,7 +115,7 @@ def _require_plain_hydra(hydra: Mapping[Any, Any], words: Sequence[str]) -> None
     if isinstance(launcher, Mapping):
         _require_plain_launcher(launcher, words)
     elif launcher not in (None, "???"):
-        raise FstError(f"hydra.launcher={_short(launcher)} is no launcher: hydra/launcher=NAME")
+        raise FstError(f"hydra.launcher={_short(launcher)} is not a launcher: hydra/launcher=NAME")
     for key, value in (hydra.get("sweeper") or {}).items():
         flat = value.values() if isinstance(value, Mapping) else [value]
         if not all(map(_is_scalar, flat)):

@@ -241,6 +241,8 @@ def require_meant(words: Sequence[str], *, sweep: bool, shown: bool) -> None:
     for word in words:
         key, equals, value = word.partition("=")
         key = key.lstrip("+~")
+        if word.startswith("~") and is_setting(key) and not key.startswith(keys_of("layers")):
+            raise FstError(f"{word}: it cannot be left out; give it another value, {key}=VALUE")
         if equals and key in HYDRAS and value.strip("'\"") not in (".", "null", "false"):
             if key == "hydra.job.name" and value.startswith("train_ddp_process"):  # Lightning's
                 continue

@@ -75,6 +75,7 @@ class KeepCheckpoints(pl.Callback):
         self.best = float("inf")
         self.owed = False
         self._saved: tuple[int, bool] | None = None
+        self._first = -1  # the step that this process began with
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: the best loss, and whether a validation is owed."""
@@ -86,6 +87,7 @@ class KeepCheckpoints(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Run the validation that is owed."""
+        self._first = trainer.global_step
         if self.owed:
             self.owed = False
             validate_between_steps(trainer)
@@ -94,8 +96,7 @@ class KeepCheckpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
         """Write the checkpoint of a step that no validation follows."""
-        due = at_step_boundary(trainer) and trainer.global_step % self.every == 0
-        if due and not validation_follows(trainer):
+        if at_step_boundary(trainer) and self._is_due(trainer) and not validation_follows(trainer):
             log_now(trainer)
             self.save(trainer)
 
@@ -108,12 +109,22 @@ class KeepCheckpoints(pl.Callback):
             self.look(trainer)
             self.best = value
             self._write(trainer, self.files.best)
-        if trainer.global_step % self.every == 0:
+        if self._is_due(trainer):
             self.save(trainer)
 
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        """Every so often; and before the loop is over of a run that ends early.
+
+        Of a loop that is over Lightning takes no more steps, also where a checkpoint is resumed.
+        """
+        ends = trainer.should_stop or trainer.is_last_batch
+        early = ends and trainer.global_step < int(trainer.max_steps)
+        return early or trainer.global_step % self.every == 0
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the last checkpoint."""
-        self.save(trainer)
+        """Write the last checkpoint; that of a run which took no step is there already."""
+        if trainer.global_step > self._first or not self.files.path(trainer.global_step).exists():
+            self.save(trainer)
 
     def save(self, trainer: pl.Trainer, *, owed: bool = False) -> None:
         """Write the checkpoint of this step; ``owed`` if its validation is still to be run."""

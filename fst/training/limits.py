@@ -83,7 +83,8 @@ def require_sound(options: Mapping[str, Any], data: PhotoData) -> None:
             )
         if share and limit * batches < 1 and (limit > 0 or least):
             raise FstError(
-                f"trainer.{name}={limit} of {batches} batches is none; {1 / batches:.2g} is one"
+                f"trainer.{name}={limit} of {batches} batches is less than one; {1 / batches:.2g} "
+                "is one"
             )
 
 
