@@ -105,13 +105,13 @@ def test_a_word_that_is_no_setting_gets_one_sentence(
 def test_what_only_shows_something_shows_it(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("logging.root.handlers", [])  # --info adds one, to this test's stdout
     monkeypatch.setattr("logging.root.level", logging.WARNING)
-    assert "Config search path" in said("--info", code=0)
     assert "job_logging" in said("--cfg", "hydra", code=0)
     assert "# @package style.weights" in said("--cfg", "job", "--package", "style.weights", code=0)
     shown = yaml.safe_load(said("+experiment=laptop", "--cfg", "job", code=0))
     assert shown["warm_start"] == "auto"
     assert "fst 0." in said("--version", code=0)
     assert "hydra_logging" in said("--hydra-help", code=0)
+    assert "Config search path" in said("--info", code=0)
 
 
 def test_a_word_that_others_are_computed_from_is_used() -> None:
