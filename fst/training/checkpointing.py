@@ -17,6 +17,7 @@ from fst.training.checkpoint_files import Checkpoint, Checkpoints, read_checkpoi
 from fst.training.lightning_internals import (
     agreed,
     at_step_boundary,
+    let_batches_follow,
     log_now,
     validate_between_steps,
     validation_follows,
@@ -88,6 +89,7 @@ class KeepCheckpoints(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Run the validation that is owed."""
         self._first = trainer.global_step
+        let_batches_follow(trainer)
         if self.owed:
             self.owed = False
             validate_between_steps(trainer)

@@ -19,6 +19,7 @@ PARTS = (  # of a trainer
     "fit_loop._should_accumulate",
     "fit_loop.epoch_loop._batches_that_stepped",
     "fit_loop.epoch_loop._should_check_val_fx",
+    "fit_loop.epoch_loop.batch_progress.is_last_batch",
     "fit_loop.epoch_loop.val_loop.restarting",
     "fit_loop.epoch_loop.val_loop.run",
 )
@@ -65,6 +66,12 @@ def validate_between_steps(trainer: pl.Trainer) -> None:
     loop.val_loop.run()
     trainer.training = True
     connector._first_loop_iter = first
+
+
+def let_batches_follow(trainer: pl.Trainer) -> None:
+    """Have a run take more steps whose checkpoint is of the last batch that it was limited to."""
+    if trainer.global_step < int(trainer.max_steps):
+        trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = False
 
 
 def logs_this_step(trainer: pl.Trainer) -> bool:
