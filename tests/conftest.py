@@ -49,12 +49,6 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Exported graphs of tests stay out of the user's cache folder."""
-    os.environ["FST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
 def picture(width: int, height: int, seed: int) -> Image.Image:
     """A smooth colorful picture: low-frequency noise, enlarged."""
     rng = np.random.default_rng(seed)

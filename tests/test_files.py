@@ -16,8 +16,6 @@ from fst.cli import main
 from fst.data.prepared_folder import INDEX, cached_photos
 from fst.data.prepared_photo import file_name, read_small_photo
 from fst.errors import FstError
-from fst.inference.graph_cache import keep_graph, load_graph
-from fst.nets.style_card import Card
 from fst.system.files import open_regular, write_whole
 
 from .conftest import picture
@@ -162,18 +160,6 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         open_regular("/dev/null")
     with open_regular(tmp_path / "file") as handle:
         assert handle.read() == b"x"
-
-
-@pytest.mark.parametrize(
-    "tensor",
-    [b"\x0a\x08location\x12\x0b/etc/passwd", b"\x8a\x00\x88\x80\x00location\x12\x06../key"],
-)
-def test_a_cached_graph_with_tensors_in_other_files_is_as_good_as_none(tensor: bytes) -> None:
-    card = Card(name="stranger", net={}, sha256=f"external {tensor!r}")
-    keep_graph(card, b"a graph that says location, and more")
-    assert load_graph(card) is not None
-    keep_graph(card, b"a graph" + tensor)
-    assert load_graph(card) is None
 
 
 def test_no_result_replaces_another_photo_even_by_force(

@@ -25,10 +25,10 @@ from fst.data.photo_files import list_photos
 from fst.errors import FstError
 from fst.experiments.settings import compose
 from fst.inference.graph_file import export_graph
+from fst.inference.onnx_graph import GraphOptions
 from fst.inference.pixel_net import PixelNet
 from fst.loss.perceptual_loss import Losses
 from fst.nets.style_card import read_card
-from fst.nets.style_file import load_style
 from fst.nets.transformer_net import TransformerNet, normalized
 from tests.conftest import Exported, Train, picture
 
@@ -106,9 +106,11 @@ def test_a_style_that_float16_is_too_coarse_for_is_not_exported_in_it(
     monkeypatch.setattr(f"{graph_file}._pack_pt2", lambda net: lambda extra: b"")
     monkeypatch.setattr(f"{graph_file}.load_pt2", lambda data: None)
     monkeypatch.setattr(f"{graph_file}.measure_parity", lambda *_: {"max_difference": 7})
-    net, card = load_style(tiny_style)
+    half = GraphOptions(half=True)
     with pytest.raises(FstError, match="off by 7 of 255; float16 is too coarse for tiny: leave"):
-        export_graph(net, card, tmp_path / "a.pt2", file_format="pt2", half=True)
+        export_graph(
+            tiny_style, read_card(tiny_style), tmp_path / "a.pt2", file_format="pt2", options=half
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -31,8 +30,7 @@ from fst.benchmark.timing import (
 )
 from fst.benchmark.twins import new_net
 from fst.inference.backends import RUNTIMES, Backend, installed, open_backend
-from fst.inference.graph_cache import forget_graph
-from fst.nets.style_card import Card, read_card
+from fst.nets.style_card import Card
 from fst.nets.style_file import load_style, save_style
 from fst.system.machine import keep_freed_memory, keep_memory_as_usual
 
@@ -142,9 +140,8 @@ def benchmark_pass(
     The steady state, and, if ``memory`` is asked for, the peak memory of a process of its own that
     loads the style and makes one picture. Untrained weights: the time is the same.
     """
-    with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder, ExitStack() as at_the_end:
+    with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
         style = untrained_style(Path(folder), width)
-        at_the_end.callback(forget_graph, read_card(style))
         net = load_style(style)[0].eval()
         opened = {name: open_backend(name, style) for name in backends()}
         for size in sizes:

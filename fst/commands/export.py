@@ -9,8 +9,9 @@ import argparse
 
 from fst.errors import FstError
 from fst.inference.graph_file import FORMATS, export_graph
-from fst.nets.style_card import TRUST_HELP, cards_trusted
-from fst.nets.style_file import load_style
+from fst.inference.onnx_graph import LEAST_OPSET, OPSET, GraphOptions
+from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
+from fst.nets.style_file import MIN_SIDE
 from fst.nets.style_names import find_style, style_label
 from fst.system.console import Parser, shown_in_line
 from fst.system.paths import user_path
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     style = find_style(options.style)
-    net, card = load_style(style)
+    card = read_card(style)
     suffix = f".{options.format}"
     default = f"{style_label(options.style, style)}{suffix}"
     path = user_path(options.output or default)
@@ -34,7 +35,8 @@ def _export(options: argparse.Namespace) -> int:
         )
     if path.exists() and not options.force:
         raise FstError(f"{path} exists already; use --force to replace it, or -o elsewhere")
-    parity = export_graph(net, card, path, file_format=options.format, half=options.half)
+    graph = GraphOptions(half=options.half, opset=options.opset, size=_size(options.size))
+    parity = export_graph(style, card, path, file_format=options.format, options=graph)
     megabytes = path.stat().st_size / 1e6
     print(f"{shown_in_line(path)} ({megabytes:.1f} MB): uint8 (batch, 3, height, width), RGB")
     print(
@@ -42,6 +44,17 @@ def _export(options: argparse.Namespace) -> int:
         f"{parity['max_difference']} of 255, mean {parity['mean_difference']:.5f}"
     )
     return 0
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, x, width = text.lower().partition("x")
+    if not (x and height.isdecimal() and width.isdecimal()):
+        raise FstError(f"--size {text} is not HEIGHTxWIDTH in pixels, for instance --size 480x640")
+    if min(int(height), int(width)) < MIN_SIDE:
+        raise FstError(f"--size {text} is smaller than {MIN_SIDE} px a side; give a larger one")
+    return int(height), int(width)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +66,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", metavar="FILE", help="default STYLE.FORMAT here")
     parser.add_argument(
         "--half", action="store_true", help="in float16, for GPUs: within 2 of 255 of float32"
+    )
+    parser.add_argument(
+        "--opset",
+        type=int,
+        default=OPSET,
+        help=f"of ONNX, from {LEAST_OPSET}; default {OPSET}",
+    )
+    parser.add_argument(
+        "--size",
+        metavar="HxW",
+        help="ONNX for one photo of this size alone, without computed shapes: OpenCV 4 needs it",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)

@@ -12,7 +12,7 @@ import time
 
 from fst.errors import FstError
 from fst.inference.backends import BACKENDS
-from fst.inference.photo_jobs import Limits, count_pixels, plan, stylize_files
+from fst.inference.photo_jobs import Limits, plan, stylize_files
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
 from fst.nets.style_file import MIN_SIDE
@@ -39,12 +39,10 @@ def _stylize(options: argparse.Namespace) -> int:
     jobs, refused = plan(options.photos, options.output, style_label(options.style, path))
     for sentence in refused:
         _complain(sentence)
-    auto = options.backend == "auto"
     stylizer = Stylizer(
         path,
         device=options.device,
         backend=options.backend,
-        pixels_to_come=count_pixels([job.photo for job in jobs], options.size) if auto else 0,
         say=_complain,
     )
     backend = stylizer.backend
@@ -97,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         "--backend",
         default="auto",
         choices=BACKENDS,
-        help="auto (default) is the fastest installed that is worth its start; "
-        "one that is not installed is answered with the command that brings it",
+        help="auto (default) is the fastest that is installed; "
+        "one that is not is answered with the command that brings it",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import copy
 import io
 import json
-import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from torch.export import Dim
 
 from fst.errors import FstError, pip_install
 from fst.inference.backends import OnnxBackend
+from fst.inference.onnx_graph import GraphOptions, onnx_graph
 from fst.inference.pixel_net import PixelNet
 from fst.nets.style_card import Card
-from fst.nets.style_file import MIN_SIDE
-from fst.nets.transformer_net import TransformerNet
+from fst.nets.style_file import MIN_SIDE, load_style, read_checked
 from fst.system.files import write_whole
 from fst.system.machine import cpu_threads
 
@@ -40,32 +41,45 @@ Run = Callable[[Tensor], Tensor]
 
 
 def export_graph(
-    net: TransformerNet, card: Card, path: Path, *, file_format: str, half: bool = False
+    style: Path, card: Card, path: Path, *, file_format: str, options: GraphOptions | None = None
 ) -> dict[str, Any]:
-    """Write the graph, run the written file at several odd sizes, and return the parity.
+    """Write the graph of a style, run the written file at several odd sizes, return the parity.
 
-    ``half`` computes in float16, for GPUs. The file appears only if no pixel is off by more than 1
-    of 255, or 2 in half precision, from eager PyTorch in float32; else ``FstError`` is raised and
-    nothing is left behind.
+    The file appears only if no pixel is off by more than 1 of 255, or 2 in half precision, from
+    eager PyTorch in float32; else ``FstError`` is raised and nothing is left behind.
     """
+    options = options or GraphOptions()
     if file_format not in FORMATS:
         raise FstError(f"--format {file_format} is unknown; use one of {', '.join(FORMATS)}")
+    if file_format == "pt2" and options != GraphOptions(half=options.half):
+        raise FstError("--opset and --size are for --format onnx; leave them out")
+    net, _ = load_style(style)
     pixel_net = PixelNet(net).eval()
-    written_net = PixelNet(copy.deepcopy(net).half()).eval() if half else pixel_net
-    most = 2 if half else 1
+    written_net = PixelNet(copy.deepcopy(net).half()).eval() if options.half else pixel_net
+    most = 2 if options.half else 1
+    pack = _pack_pt2(written_net) if file_format == "pt2" else partial(_pack_onnx, style, options)
+
+    def parity_of(data: bytes) -> dict[str, Any]:
+        run = load_pt2(data) if file_format == "pt2" else load_onnx(data)
+        shapes = [(1, *options.size)] if options.size else PARITY_SHAPES
+        parity = measure_parity(pixel_net, run, shapes)
+        if file_format == "onnx" and options.half:
+            # ONNX Runtime computes in float32 on a CPU, which says nothing of float16
+            rounded = measure_parity(pixel_net, written_net, shapes)
+            parity = max(parity, rounded, key=lambda one: one["max_difference"])
+        return parity
+
     with _quiet():
-        pack = _pack_pt2(written_net) if file_format == "pt2" else _pack_onnx(written_net)
-        load = load_pt2 if file_format == "pt2" else load_onnx
-        parity = measure_parity(pixel_net, load(pack({})))
+        parity = parity_of(pack({}))
         card.export[file_format] = parity
         data = pack({"card": json.dumps(asdict(card), ensure_ascii=False)})
 
         def check(written: Path) -> None:
-            again = measure_parity(pixel_net, load(written.read_bytes()))
+            again = parity_of(written.read_bytes())
             worst = max(again["max_difference"], parity["max_difference"])
             if worst > most:
                 cure = "please report this with your torch version"
-                if half:  # where hatching or dots are decided by a bit, rounding moves them
+                if options.half:  # where hatching or dots are decided by a bit, rounding moves them
                     cure = f"float16 is too coarse for {card.name}: leave out --half"
                 raise FstError(
                     f"{path} is not written: a pixel of the exported graph is off by {worst} of "
@@ -76,23 +90,22 @@ def export_graph(
     return parity
 
 
-def onnx_bytes(net: TransformerNet) -> bytes:
-    """A net's whole pass from pixels to pixels as the bytes of an ``.onnx`` file."""
-    with _quiet():
-        return _pack_onnx(PixelNet(net).eval())({})
+def measure_parity(
+    pixel_net: PixelNet, run: Run, shapes: Sequence[tuple[int, int, int]] = PARITY_SHAPES
+) -> dict[str, Any]:
+    """The largest and mean difference between a graph and eager PyTorch, in levels of 255.
 
-
-def measure_parity(pixel_net: PixelNet, run: Run) -> dict[str, Any]:
-    """The largest and mean difference between a graph and eager PyTorch, in levels of 255."""
+    ``shapes`` (batch, height, width) are those of the pixels that both are given.
+    """
     generator = torch.Generator().manual_seed(0)
     largest, total, count = 0, 0.0, 0
-    for batch, height, width in PARITY_SHAPES:
+    for batch, height, width in shapes:
         noise = torch.rand(batch, 3, height, width, generator=generator)
         ramp = torch.linspace(0, 1, width).expand(batch, 3, height, width)
         pixels = ((noise * 0.3 + ramp * 0.7) * 255).to(torch.uint8)
         with torch.inference_mode():
             expected = pixel_net(pixels)
-        got = run(pixels)
+            got = run(pixels)
         if got.shape != expected.shape or got.dtype != torch.uint8:
             raise FstError(
                 f"the exported graph returned {tuple(got.shape)} for {tuple(pixels.shape)}; "
@@ -102,11 +115,10 @@ def measure_parity(pixel_net: PixelNet, run: Run) -> dict[str, Any]:
         largest = max(largest, int(difference.max()))
         total += float(difference.sum())
         count += difference.numel()
-    shapes = ["x".join(map(str, shape)) for shape in PARITY_SHAPES]
     return {
         "max_difference": largest,
         "mean_difference": total / count,
-        "shapes": shapes,
+        "shapes": ["x".join(map(str, shape)) for shape in shapes],
         "torch": torch.__version__,
     }
 
@@ -124,7 +136,8 @@ def load_pt2(data: bytes) -> Run:
 
 def load_onnx(data: bytes) -> Run:
     """The bytes of an ``.onnx`` file -> the same function, run by ONNX Runtime."""
-    _require("onnxruntime")
+    if find_spec("onnxruntime") is None:
+        raise FstError(f"--format onnx needs onnxruntime; {pip_install('onnx')}")
     backend = OnnxBackend(data, threads=cpu_threads())
     return lambda pixels: torch.from_numpy(backend(np.ascontiguousarray(pixels.numpy())))
 
@@ -176,46 +189,15 @@ def _pack_pt2(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
     return pack
 
 
-def _pack_onnx(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
-    _require("onnx")
-    _require("onnxscript")
-    program = torch.onnx.export(
-        pixel_net,
-        _example(),
-        dynamo=True,
-        dynamic_shapes=_dynamic(),
-        input_names=["pixels"],
-        output_names=["stylized"],
-        external_data=False,
-        verbose=False,
-    )
-    assert program is not None
-
-    def pack(metadata: dict[str, str]) -> bytes:
-        model = program.model_proto
-        for key, value in metadata.items():
-            entry = model.metadata_props.add()
-            entry.key, entry.value = key, value
-        return model.SerializeToString()
-
-    return pack
-
-
-def _require(package: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(package)
-    except ImportError:
-        raise FstError(f"--format onnx needs {package}; {pip_install('onnx')}") from None
+def _pack_onnx(style: Path, options: GraphOptions, metadata: dict[str, str]) -> bytes:
+    card, data = read_checked(style)
+    return onnx_graph(card, data, options, metadata)
 
 
 class _quiet(warnings.catch_warnings):
     """Keep the exporters' notes to themselves, not to us, out of the output."""
 
     def __enter__(self) -> Any:
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        logging.getLogger("onnxscript").setLevel(logging.ERROR)
         entered = super().__enter__()
         warnings.simplefilter("ignore")
         return entered

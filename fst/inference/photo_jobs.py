@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from fst.errors import FstError
-from fst.inference.backends import EXPORT_PAYS_FROM
 from fst.inference.overlap import Outcome, overlap
 from fst.inference.stylizer import Stylizer
 from fst.pictures.image import (
@@ -22,7 +21,7 @@ from fst.pictures.image import (
     require_writable,
     save_picture,
 )
-from fst.pictures.opening import DECODING, find_pictures, picture_size
+from fst.pictures.opening import DECODING, find_pictures
 from fst.system.memory import available_memory, bound_of_memory
 from fst.system.paths import user_path
 
@@ -201,20 +200,6 @@ def _write(stylized: tuple[Path, Picture], *, limits: Limits) -> Path:
     target, picture = stylized
     save_picture(target, picture, quality=limits.quality)
     return target
-
-
-def count_pixels(photos: Sequence[Path], size: int | None) -> int:
-    """The pixels of all photos, resized to the shorter side ``size`` if it is given.
-
-    Reads headers only, and stops counting where an export pays in any case.
-    """
-    total = 0.0
-    for photo in photos:
-        width, height = _scaled(*(picture_size(photo) or (0, 0)), size)
-        total += width * height
-        if total >= 32 * EXPORT_PAYS_FROM:  # for the narrowest net
-            break
-    return int(total)
 
 
 def _scaled(width: int, height: int, size: int | None) -> tuple[int, int]:

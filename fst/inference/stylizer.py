@@ -33,12 +33,11 @@ class Stylizer:
 
     ``style`` is a style file, the name of a shipped style, or of a run below ``runs/``. On a GPU
     the net runs in half precision, on a CPU in single. ``backend`` is ``torch``, ``onnx`` or
-    ``openvino``, the last two on the CPU only, or ``auto``: the fastest that is worth its start
-    for ``pixels_to_come`` in all pictures together (see
-    ``fst.inference.backends.choose_backends``). ``say`` is told, in a sentence, what takes long or
-    goes wrong on the way to it. ``trust_card`` takes an older file's card as it is, whatever its
-    ``output_gain``, though no checksum covers it. Raises ``FstError`` for a style that is unknown
-    or damaged, a device that is not here, a backend that is not installed.
+    ``openvino``, the last two on the CPU only, or ``auto``: the fastest that is installed. ``say``
+    is told, in a sentence, what goes wrong on the way to it. ``trust_card`` takes an older file's
+    card as it is, whatever its ``output_gain``, though no checksum covers it. Raises ``FstError``
+    for a style that is unknown or damaged, a device that is not here, a backend that is not
+    installed.
 
     >>> stylizer = Stylizer("great_wave")
     >>> stylizer("photo.jpg").save("wave.jpg")
@@ -50,7 +49,6 @@ class Stylizer:
         *,
         device: str | torch.device = "auto",
         backend: str = "torch",
-        pixels_to_come: int = 0,
         say: Callable[[str], None] = lambda line: None,
         trust_card: bool = False,
     ) -> None:
@@ -58,9 +56,7 @@ class Stylizer:
             self.path = find_style(style)
             self.card = read_card(self.path)
             self.name = self.card.name
-            self.backend = open_backend(
-                backend, self.path, device=str(device), pixels=pixels_to_come, say=say
-            )
+            self.backend = open_backend(backend, self.path, device=str(device), say=say)
 
     @overload
     def __call__(self, photo: Image.Image | str | os.PathLike[str]) -> Image.Image: ...

@@ -1,12 +1,9 @@
-"""Where the package's own files are, inside an installed package or beside it in a clone; and where
-it may keep what can be made again.
-"""
+"""Where the package's own files are, inside an installed package or beside it in a clone."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,21 +34,6 @@ def configs_dir() -> Path:
 def checkpoints_dir() -> Path:
     """The folder of the shipped style files."""
     return _inside_or_beside("checkpoints")
-
-
-def cache_dir() -> Path:
-    """The user's folder for what can be made again: $FST_CACHE, or the system's place for it.
-
-    That is fst in $XDG_CACHE_HOME or ~/.cache, on macOS too, and in %LOCALAPPDATA% on Windows.
-    """
-    if os.environ.get("FST_CACHE"):
-        return Path(os.environ["FST_CACHE"]).expanduser()
-    from platformdirs import PlatformDirs
-    from platformdirs.unix import Unix
-
-    # on macOS, PlatformDirs names another folder than the one that is in use
-    place = PlatformDirs if sys.platform == "win32" else Unix
-    return place("fst", appauthor=False).user_cache_path
 
 
 def shipped_loss_networks() -> dict[str, Path]:

@@ -16,12 +16,10 @@ for version in "${versions[@]}"; do
   [ -x "$home/bin/fst" ] || {
     python3 -m venv "$home"
     "$home/bin/pip" install --quiet --upgrade pip
-    "$home/bin/pip" install --quiet "${torch[$version]}" "${vision[$version]}" '.[onnx]'
+    "$home/bin/pip" install --quiet "${torch[$version]}" "${vision[$version]}" .
   }
-  for format in pt2 onnx; do
-    echo "== torch $("$home/bin/python" -c 'import torch; print(torch.__version__)'), $format"
-    "$home/bin/fst" export "$style" --format "$format" -o "$folder/$version.$format" --force
-  done
+  echo "== torch $("$home/bin/python" -c 'import torch; print(torch.__version__)')"
+  "$home/bin/fst" export "$style" --format pt2 -o "$folder/$version.pt2" --force
 done
 
 for reader in "${versions[@]}"; do
@@ -33,8 +31,9 @@ from pathlib import Path
 import torch
 
 from fst.inference.graph_file import load_pt2, measure_parity
-from fst.nets.style_file import find_style, load_style
-from fst.nets.transformer_net import PixelNet
+from fst.inference.pixel_net import PixelNet
+from fst.nets.style_file import load_style
+from fst.nets.style_names import find_style
 
 style, file = sys.argv[1:]
 parity = measure_parity(PixelNet(load_style(find_style(style))[0]), load_pt2(Path(file).read_bytes()))

@@ -7,7 +7,8 @@ quantized per channel (QDQ), all of them or all but the first and the last, with
 three photographs of scikit-image. Factorized: each convolution becomes a vertical and a horizontal
 one through fewer channels between, the nearest such pair (Jaderberg, Vedaldi, Zisserman 2014,
 section 2.1, here by singular values), at a share of the operations. The fourth photograph shows
-what it does: milliseconds in turns with float32, and the difference in levels of 255.
+what it does: milliseconds in turns with float32, and the difference in levels of 255. Nets that are
+changed go through PyTorch's exporter: pip install onnxscript.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from torch import Tensor, nn
+from torch.export import Dim
 
 from fst.benchmark.timing import race
 from fst.inference.backends import OnnxBackend
-from fst.inference.graph_file import onnx_bytes
+from fst.inference.pixel_net import PixelNet
 from fst.nets.style_file import load_style
 from fst.nets.style_names import find_style
 from fst.nets.transformer_net import ConvLayer, TransformerNet
@@ -101,6 +103,18 @@ def factorized(net: TransformerNet, share: float) -> TransformerNet:
         rank = max(round(share * outs * ins * size / (outs + ins)), 1)
         layer.conv = Pair(layer.conv, rank)  # type: ignore[assignment]
     return net
+
+
+def onnx_bytes(net: TransformerNet) -> bytes:
+    """The whole pass of a net that no style file describes, as an ``.onnx`` file."""
+    example = torch.zeros(2, 3, 70, 93, dtype=torch.uint8)
+    sides = {0: Dim("batch"), 2: Dim("height", min=16), 3: Dim("width", min=16)}
+    module = PixelNet(net).eval()
+    program = torch.onnx.export(
+        module, (example,), dynamo=True, dynamic_shapes={"pixels": sides}, verbose=False
+    )
+    assert program is not None
+    return program.model_proto.SerializeToString()
 
 
 def main() -> None:

@@ -1,0 +1,201 @@
+"""A style file -> its whole pass as an ONNX graph, built node by node: no torch, no exporter.
+
+The graph is ``PixelNet`` of ``TransformerNet``: uint8 pixels in, uint8 pixels out. What a node does
+here and a layer does there is the same sum; ``tests/test_onnx_graph.py`` holds them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.numpy import load
+
+from fst.errors import FstError, pip_install
+from fst.nets.style_card import Card
+from fst.nets.style_file import MIN_SIDE
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 18
+LEAST_OPSET = 13
+IN, OUT = "pixels", "stylized"
+EPS = 1e-5  # of an instance norm, PyTorch's default
+UPSAMPLING = {  # as torch.nn.functional.interpolate by a factor of two
+    "nearest": {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+    },
+    "bilinear": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
+}
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """How a graph is written.
+
+    ``half`` computes in float16, for GPUs, all but the last rounding. ``opset`` is the version of
+    ONNX's operators. ``size`` (H, W) fixes the size of the photo, and the batch at 1, and leaves no
+    node that computes a shape, which some runtimes need.
+    """
+
+    half: bool = False
+    opset: int = OPSET
+    size: tuple[int, int] | None = None
+
+
+def onnx_graph(
+    card: Card,
+    data: bytes,
+    options: GraphOptions | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """The bytes of an ``.onnx`` file for a style: pixels (B, 3, H, W) uint8 RGB to the same.
+
+    ``data`` are the style's tensors as a safetensors file, as ``read_checked`` returns them.
+    Weights are stored in the type they have there and computed with in float32: a float16 file of
+    half the bytes gives the same picture to the bit. ``metadata`` goes into the file beside what a
+    user of it has to know. Raises ``FstError`` where onnx is missing, and for an opset that this
+    graph does not have.
+    """
+    options = options or GraphOptions()
+    try:
+        import onnx
+    except ImportError:
+        raise FstError(f"--format onnx needs onnx; {pip_install('onnx')}") from None
+    newest = onnx.defs.onnx_opset_version()
+    if not LEAST_OPSET <= options.opset <= newest:
+        raise FstError(
+            f"--opset {options.opset} is not possible; use one of {LEAST_OPSET} to {newest}"
+        )
+    writer = _Writer(load(data), options)
+    writer.net(card.net)
+    batch, (height, width) = (1, options.size) if options.size else ("batch", ("height", "width"))
+    pixels = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, [batch, 3, height, width])
+        for name in (IN, OUT)
+    ]
+    graph = onnx.helper.make_graph(
+        writer.nodes, card.name, pixels[:1], pixels[1:], initializer=writer.constants
+    )
+    opsets = [onnx.helper.make_opsetid("", options.opset)]
+    model = onnx.helper.make_model(
+        graph,
+        opset_imports=opsets,
+        ir_version=onnx.helper.find_min_ir_version_for(opsets),  # for old runtimes
+        producer_name="fst",
+    )
+    known = {
+        "layout": f"{IN}, {OUT}: uint8 (batch, 3, height, width), RGB",
+        "least_size": f"{MIN_SIDE}x{MIN_SIDE}",
+        "opset": str(options.opset),
+        "precision": "float16" if options.half else "float32",
+    }
+    onnx.helper.set_model_props(model, {**known, **(metadata or {})})
+    return model.SerializeToString()
+
+
+class _Writer:
+    """Collects the nodes and constants of one graph; every method returns a value's name."""
+
+    def __init__(self, tensors: dict[str, np.ndarray], options: GraphOptions) -> None:
+        self.tensors = tensors
+        self.kind = np.dtype(np.float16 if options.half else np.float32)
+        self.size = options.size
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self._made: set[str] = set()
+
+    def net(self, arguments: Mapping[str, Any]) -> None:
+        """``PixelNet``: pixels to [0, 1], ``TransformerNet.forward``, and back to pixels."""
+        x = self.node("Cast", IN, to=_element_type(self.kind))
+        x = self.node("Div", x, self.constant("levels", np.array(255, self.kind)))
+        full = self.relu(self.norm("norm1", self.conv("conv1.conv", x)))
+        half = self.relu(self.norm("norm2", self.conv("down1.conv", full, stride=2)))
+        x = self.relu(self.norm("norm3", self.conv("down2.conv", half, stride=2)))
+        for block in range(int(arguments["residual_blocks"])):
+            at = f"residual.{block}"
+            y = self.relu(self.norm(f"{at}.norm1", self.conv(f"{at}.conv1.conv", x)))
+            y = self.norm(f"{at}.norm2", self.conv(f"{at}.conv2.conv", y))
+            x = self.node("Add", x, y)
+        mode = str(arguments.get("upsampling", "nearest"))  # as older files were trained
+        x = self.enlarged(x, like=half, mode=mode, step=2)
+        x = self.relu(self.norm("norm4", self.conv("up1.conv.conv", x)))
+        x = self.enlarged(x, like=full, mode=mode, step=1)
+        x = self.relu(self.norm("norm5", self.conv("up2.conv.conv", x)))
+        y = self.conv("conv2.conv", x)
+        if self.kind != np.float32:
+            y = self.node("Cast", y, to=_element_type(np.dtype(np.float32)))
+        gain = np.array(arguments["output_gain"], np.float32)
+        y = self.node("Tanh", self.node("Mul", y, self.constant("output_gain", gain)))
+        y = self.node("Add", y, self.constant("one", np.array(1, np.float32)))
+        y = self.node("Div", y, self.constant("two", np.array(2, np.float32)))
+        y = self.node("Mul", y, self.constant("white", np.array(255, np.float32)))
+        self.node("Cast", self.node("Round", y), to=_element_type(np.dtype(np.uint8)), name=OUT)
+
+    def conv(self, name: str, x: str, *, stride: int = 1) -> str:
+        """``ConvLayer``: reflection padding by half the kernel, then the convolution."""
+        margin = self.tensors[f"{name}.weight"].shape[-1] // 2
+        pads = np.array([0, 0, margin, margin] * 2, np.int64)
+        x = self.node("Pad", x, self.constant(f"pads{margin}", pads), mode="reflect")
+        weights = (self.weight(f"{name}.weight"), self.weight(f"{name}.bias"))
+        return self.node("Conv", x, *weights, strides=[stride, stride])
+
+    def norm(self, name: str, x: str) -> str:
+        weights = (self.weight(f"{name}.weight"), self.weight(f"{name}.bias"))
+        return self.node("InstanceNormalization", x, *weights, epsilon=EPS)
+
+    def relu(self, x: str) -> str:
+        return self.node("Relu", x)
+
+    def enlarged(self, x: str, *, like: str, mode: str, step: int) -> str:
+        """``UpsampleConvLayer``: twice the size, less the row or column that is one too many.
+
+        ``like`` has the size to come, which is that of the photo divided by ``step``, rounded up.
+        """
+        scales = self.constant("scales", np.array([1, 1, 2, 2], np.float32))
+        doubled = self.node("Resize", x, "", scales, **UPSAMPLING[mode])
+        if self.size is not None:
+            size = [-(-side // step) for side in self.size]
+            if all(side % 2 == 0 for side in size):
+                return doubled
+            ends = self.constant(f"size{step}", np.array(size, np.int64))
+        else:
+            two = self.constant("to_size", np.array([2], np.int64))
+            four = self.constant("to_end", np.array([4], np.int64))
+            ends = self.node("Slice", self.node("Shape", like), two, four)
+        starts = self.constant("origin", np.array([0, 0], np.int64))
+        axes = self.constant("rows_columns", np.array([2, 3], np.int64))
+        return self.node("Slice", doubled, starts, ends, axes)
+
+    def weight(self, name: str) -> str:
+        """A tensor of the style, in the type it is computed with."""
+        stored = self.constant(name, self.tensors[name])
+        if self.tensors[name].dtype == self.kind:
+            return stored
+        return self.node("Cast", stored, to=_element_type(self.kind))
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        import onnx.numpy_helper
+
+        if name not in self._made:
+            self._made.add(name)
+            self.constants.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def node(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        import onnx
+
+        name = name or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+
+def _element_type(kind: np.dtype[Any]) -> int:
+    import onnx
+
+    return onnx.helper.np_dtype_to_tensor_dtype(kind)
