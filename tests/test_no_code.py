@@ -221,7 +221,7 @@ def test_text_in_the_place_of_a_node_is_seen_through() -> None:
             ),
             "it unfolds into more than any settings are",
         ),
-        ("[1, 2]", "cfg/style/x.yaml is damaged: it is no mapping"),
+        ("[1, 2]", "cfg/style/x.yaml is damaged: it is not a mapping"),
         ("title: " + "[" * 3000, "cfg/style/x.yaml is damaged"),
     ],
 )
