@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
             return int(code or 0)
     except FstError as error:
         print(f"fst {command}: {shown(error)}", file=sys.stderr)
-        return 2
+        return error.exit_code
     except SystemExit as stop:  # argparse and Hydra end so; a sentence is a user's mistake
         if isinstance(stop.code, str):
             print(shown(stop.code), file=sys.stderr)

@@ -10,6 +10,14 @@ class FstError(Exception):
     is not 0. Anything else that is raised is a defect of ours and keeps its traceback.
     """
 
+    exit_code = 2
+
+
+class FailedRun(FstError):
+    """What was asked for could be done, and what came out is no good."""
+
+    exit_code = 1
+
 
 def pip_install(extra: str) -> str:
     """The command that brings the packages of an optional part, however fst was installed.

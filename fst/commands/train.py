@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fst.data.photo_files import file_size
+from fst.errors import FailedRun
 from fst.experiments.code_in_configs import LOGGERS
 from fst.experiments.config import Config
 from fst.experiments.flags import Asked, part
+from fst.experiments.notes import notes
 from fst.experiments.parts import (
     build_data,
     build_losses,
@@ -45,6 +48,7 @@ from fst.training.callbacks import read_skipped
 from fst.training.fitting import fit, say_estimate, validate
 from fst.training.lightning_module import FastStyleTransfer, require_choices
 from fst.training.limits import ended_early
+from fst.training.outcome import Outcome
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -76,7 +80,8 @@ def chooses_experiment(asked: Asked) -> bool:
 def train(composed: DictConfig) -> Path:
     """Train one style as the config says; returns the path of the style file.
 
-    Raises ``FstError`` for what the user can mend, before the nets are built wherever it can.
+    Raises ``FstError`` for what the user can mend, before the nets are built wherever it can, and
+    ``FailedRun`` for a run that ended worse than the untouched photos.
     """
     hush_libraries()
     check_settings(composed)
@@ -106,14 +111,16 @@ def train(composed: DictConfig) -> Path:
         say(f"{run.path} is trained already; resume=false trains another beside it")
         _say_end(config, run, path, styles[0][0].style.name)
         return path
-    previews = build_previews(config, run, data, styles)
-    trainer = build_trainer(config, run, data, previews, checkpoint=checkpoint)
+    previews, outcome = build_previews(config, run, data, styles), Outcome(data)
+    trainer = build_trainer(config, run, data, previews, outcome, checkpoint=checkpoint)
     about = RunFolder(checkpoint.path.resolve().parent.parent).about() if checkpoint else {}
     pl.seed_everything(config.seed, verbose=False)
     net = TransformerNet(**config.net, paintings=len(styles))
     for one, painting in styles:
         say(f"painting       {painting.source} ({one.style.title or one.style.name})")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
+    for note in notes(styles, data, demonstration=_chosen("experiment") == "quickstart"):
+        say(f"note           {note}")
     say(f"loss network   {network.description}")
     start = None if checkpoint else find_start(net, config.warm_start)
     known = about.get("weights")
@@ -158,13 +165,22 @@ def train(composed: DictConfig) -> Path:
         validate(trainer, module, data)
         if trainer.is_global_zero:
             cards = build_cards(config, trainer, [one for one, _ in styles], loss, data, origin)
-            save_styles(path, net, cards, half=config.half)
+            failure, failed = outcome.judge(trainer, module), run.failed_file(name)
+            save_styles(failed if failure else path, net, cards, half=config.half)
             log_hyperparameters(trainer, config, origin)
+            if failure:
+                raise FailedRun(f"{failed} is no style to use: {failure}")
+            failed.unlink(missing_ok=True)  # of a run that now has gone on
             early = ended_early(trainer, config.trainer.max_time)
             if early is not None:
                 say(f"ended early    {early}; the style file is of that step")
             _say_end(config, run, path, styles[0][0].style.name)
     return path
+
+
+def _chosen(group: str) -> str | None:
+    """Which file of a group of settings was chosen, as far as Hydra is at work."""
+    return HydraConfig.get().runtime.choices.get(group) if HydraConfig.initialized() else None
 
 
 def _say_end(config: Config, run: RunFolder, path: Path, painting: str) -> None:

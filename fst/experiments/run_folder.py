@@ -74,6 +74,10 @@ class RunFolder:
         """The file of the trained style of that name."""
         return self.path / f"{name}.safetensors"
 
+    def failed_file(self, name: str) -> Path:
+        """The file of a net that is no style: no name finds it, as the folder is not called so."""
+        return self.path / f"{name}.failed.safetensors"
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep every other job out of this folder; ``FstError`` if one is in it.

@@ -162,11 +162,14 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
                 task(renamed(config, HydraConfig.get().overrides.task))
         except FstError as error:
             if HydraConfig.get().mode != RunMode.MULTIRUN:
-                raise SystemExit(f"fst {name}: {error}") from None
+                if error.exit_code == 2:
+                    raise SystemExit(f"fst {name}: {error}") from None
+                print(f"fst {name}: {shown(error)}", file=sys.stderr, flush=True)
+                raise SystemExit(error.exit_code) from None
             job = " ".join(HydraConfig.get().overrides.task)
             sentence = f"job {HydraConfig.get().job.num} ({job}): {error}"
             print(f"fst {name}: {shown(sentence)}", file=sys.stderr, flush=True)
-            raise FstError(sentence) from None
+            raise type(error)(sentence) from None
 
     for word in asked.words:
         group, equals, value = word.partition("=")

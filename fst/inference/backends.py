@@ -107,7 +107,7 @@ class OpenVinoBackend:
     """OpenVINO on the CPU, in single precision."""
 
     name: ClassVar[str] = "openvino"
-    memory: ClassVar[PassMemory] = PassMemory(pixel=40, channel=27)
+    memory: ClassVar[PassMemory] = PassMemory(pixel=40, channel=40)
     device = "cpu"
 
     def __init__(self, graph: bytes, *, threads: int) -> None:

@@ -18,6 +18,9 @@ from fst.training.lightning_internals import at_step_boundary
 ACTIONS = ("stop", "rollback")
 RATE_FACTOR = 0.5  # of the learning rate, at a rollback
 GROWTH = 2.0  # of all weights' norm between two looks; a step that fits changes it by percents
+# of the same since the run began; 1.1 to 1.7 are seen of trainings that end well, long ones too.
+# A rate that rises from a small one grows the weights by less at each step, and as far
+GROWTH_IN_ALL = 4.0
 RATES = ("lr", "initial_lr", "max_lr", "min_lr")  # of an optimizer's group: Adam's, OneCycleLR's
 PHOTOS_NAMED = 4
 
@@ -41,15 +44,17 @@ class StopOnDivergence(pl.Callback):
         self.used = 0
         self._photos: list[tuple[Tensor, Sequence[str]]] = []  # of the step under way
         self._norm: float | None = None
+        self._first: float | None = None  # the norm at step 0
         self._good: tuple[int, dict[str, Any], dict[str, Any]] | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: how many rollbacks were used."""
-        return {"used": self.used}
+        """What a checkpoint keeps: how many rollbacks were used, and the norm at step 0."""
+        return {"used": self.used, "first": self._first}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take that from a checkpoint."""
         self.used = int(state_dict["used"])
+        self._first = state_dict.get("first")  # older ones have none
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the state that training begins with, and remember it."""
@@ -57,6 +62,8 @@ class StopOnDivergence(pl.Callback):
             self.every = 1
         self._norm = None
         self.remember(trainer)
+        if self._first is None:
+            self._first = self._norm
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -92,6 +99,9 @@ class StopOnDivergence(pl.Callback):
             self._diverged(trainer, trainer.global_step, self._cause(trainer))
         elif before is not None and now > GROWTH * before:
             cause = f"the weights grew to {now / before:.1f} times their size"
+            self._diverged(trainer, trainer.global_step, cause)
+        elif self._first is not None and now > GROWTH_IN_ALL * self._first:
+            cause = f"the weights grew to {now / self._first:.1f} times their size at the start"
             self._diverged(trainer, trainer.global_step, cause)
 
     def remember(self, trainer: pl.Trainer) -> None:
