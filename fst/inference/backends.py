@@ -84,7 +84,7 @@ class OnnxBackend:
     """ONNX Runtime on the CPU."""
 
     name: ClassVar[str] = "onnx"
-    memory: ClassVar[PassMemory] = PassMemory(pixel=200, channel=29)
+    memory: ClassVar[PassMemory] = PassMemory(pixel=250, channel=52)
     device = "cpu"
 
     def __init__(self, graph: bytes, *, threads: int) -> None:
