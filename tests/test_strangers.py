@@ -3,7 +3,6 @@
 import json
 import pickle
 import resource
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from fst.system import console
 from fst.system.untrusted import read_json, read_yaml
 from fst.training.checkpoint_files import Checkpoint, read_checkpoint, write_checkpoint
 from tests.conftest import Train, picture, vgg_state
+from tests.wrong_files import CONFIGS, CONTENTS, STRANGE, WRONG, compress
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x1b[31mRED\x9b5m\u202egnp"
 
@@ -55,34 +55,6 @@ def deep(card: dict[str, Any]) -> str:
     return json.dumps({**card, "training": "DEEP"}).replace(
         '"DEEP"', '{"a":' * 3000 + "1" + "}" * 3000
     )
-
-
-WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
-    "width 3000": lambda card: card["net"].update(width=3000),
-    "width of a float": lambda card: card["net"].update(width=4.0),
-    "width of true": lambda card: card["net"].update(width=True),
-    "width below 0": lambda card: card["net"].update(width=-4),
-    "no width": lambda card: card["net"].pop("width"),
-    "blocks without end": lambda card: card["net"].update(residual_blocks=10**9),
-    "a number without end": lambda card: card["net"].update(residual_blocks=10**300),
-    "gain of text": lambda card: card["net"].update(output_gain="0.1"),
-    "gain of NaN": lambda card: card["net"].update(output_gain=float("nan")),
-    "another argument": lambda card: card["net"].update(device="meta"),
-    "several paintings": lambda card: card["net"].update(paintings=3),
-    "unknown upsampling": lambda card: card["net"].update(upsampling="bilinebr"),
-    "upsampling of a list": lambda card: card["net"].update(upsampling=["nearest"]),
-    "format of infinity": lambda card: card.update(format_version=float("inf")),
-    "format of a list": lambda card: card.update(format_version=[1]),
-    "format 2 without styles": lambda card: card.update(format_version=2),
-    "format 2 of text": lambda card: card.update(format_version=2, shared={}, styles="ab"),
-    "losses of text": lambda card: card.update(losses={"total": "low"}),
-    "losses of infinity": lambda card: card.update(losses={"total": float("inf")}),
-    "evaluation of numbers": lambda card: card.update(evaluation=[1, 2]),
-    "a checksum of numbers": lambda card: card.update(sha256=5),
-    "half a letter": lambda card: card.update(painting={"title": "\ud800"}),
-    "a name without end": lambda card: card.update(name="a" * 5000),
-    "a checksum of another card": lambda card: card.update(sha256_all="0" * 64),
-}
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -292,28 +264,6 @@ def test_parameters_saved_as_they_are_make_a_loss_network(tmp_path: Path) -> Non
     assert not found.requires_grad
 
 
-def first_layer(tensor: torch.Tensor) -> Callable[[dict[str, Any]], object]:
-    return lambda state: state.update({"features.0.weight": tensor})
-
-
-STRANGE: dict[str, Callable[[dict[str, Any]], object]] = {
-    "sparse": first_layer(torch.eye(4).to_sparse()),
-    "meta": first_layer(torch.empty(4, 3, 3, 3, device="meta")),
-    "stride of 0": first_layer(torch.zeros(1).expand(10**9, 3, 3, 3)),
-    "integers": first_layer(torch.zeros(4, 3, 3, 3, dtype=torch.int64)),
-    "complex": first_layer(torch.zeros(4, 3, 3, 3, dtype=torch.complex64)),
-    "many views": lambda state: state.update(
-        dict.fromkeys((f"y{number}" for number in range(500)), torch.zeros(10**6))
-    ),
-    "no channels": lambda state: state.update(
-        {"features.0.weight": torch.zeros(0, 3, 3, 3), "features.0.bias": torch.zeros(0)}
-    ),
-    "keys of numbers": lambda state: state.update({5: torch.zeros(1)}),  # type: ignore[dict-item]
-    "a list": lambda state: state.update(more=[1, 2]),
-    "an object": lambda state: state.update(more=Path("x")),
-}
-
-
 @pytest.mark.parametrize("strange", STRANGE)
 def test_a_strange_loss_network_is_one_sentence_without_memory(
     tmp_path: Path, strange: str
@@ -338,12 +288,7 @@ def test_layers_of_absurd_numbers_are_none(tmp_path: Path) -> None:
 def test_a_compressed_bomb_is_refused_before_it_unfolds(tmp_path: Path) -> None:
     state = vgg_state([[4, 4]]) | {"classifier.0.weight": torch.zeros(10_000_000)}
     torch.save(state, tmp_path / "big.pth")
-    with (
-        zipfile.ZipFile(tmp_path / "big.pth") as whole,
-        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bomb,
-    ):
-        for part in whole.infolist():
-            bomb.writestr(part.filename, whole.read(part))
+    compress(tmp_path / "big.pth", tmp_path / "bomb.pth")
     (tmp_path / "big.pth").unlink()
     with pytest.raises(FstError, match="unfolds into more than it is"):
         read_network(tmp_path / "bomb.pth")
@@ -359,17 +304,7 @@ def test_a_pickle_is_refused_without_advice_to_switch_safety_off(tmp_path: Path)
             assert advice not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "contents",
-    [
-        {},
-        {"global_step": "5", "state_dict": {}},
-        {"global_step": True, "state_dict": {}},
-        {"global_step": -1, "state_dict": {}},
-        {"global_step": 2**80, "state_dict": {}},
-        {"global_step": 5, "state_dict": [1]},
-    ],
-)
+@pytest.mark.parametrize("contents", CONTENTS)
 def test_a_checkpoint_with_a_right_checksum_and_wrong_contents_is_one_sentence(
     tmp_path: Path, contents: dict[str, Any]
 ) -> None:
@@ -399,34 +334,6 @@ def test_a_run_does_not_resume_from_what_fst_did_not_write(
             checkpoint_to_resume(run, {}, {}, resume="auto")
         assert "\n" not in str(caught.value)
         assert isinstance(run.about(), dict)
-
-
-BOMB = "a0: &a0 [1, 1]\n" + "".join(
-    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
-)
-CONFIGS = {
-    "empty": "",
-    "null": "null",
-    "a list": "[1, 2]",
-    "a number": "5",
-    "a bomb": BOMB,
-    "a loop": "&a {style: *a}",
-    "deep": "[" * 3000,
-    "deep in dashes": "- " * 3000,
-    "no YAML": "style: [",
-    "no text": "style: \udcff",
-    "an object": "!!python/object/apply:os.system [true]",
-    "a date of no month": "a: 2020-99-99",
-    "a style of text": "style: wave",
-    "a name of numbers": "style: {name: 5}",
-    "a painting without end": "style: {name: tiny, size: 10000000000}",
-    "a painting of a list": "style: {name: tiny, image: [1]}",
-    "no data": "style: {name: tiny}",
-    "photos of a number": "style: {name: tiny}\ndata: {root: 5}",
-    "a network of a list": "style: {name: tiny}\nloss_network: [1]",
-    "a network of others": "style: {name: tiny}\nloss_network: {name: lite, x: 1}",
-    "paintings of text": "style: {name: tiny}\npaintings: ab",
-}
 
 
 @pytest.mark.parametrize("config", CONFIGS)

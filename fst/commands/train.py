@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -113,7 +114,11 @@ def train(composed: DictConfig) -> Path:
         return path
     previews, outcome = build_previews(config, run, data, styles), Outcome(data)
     trainer = build_trainer(config, run, data, previews, outcome, checkpoint=checkpoint)
-    about = RunFolder(checkpoint.path.resolve().parent.parent).about() if checkpoint else {}
+    known: list[Any] = [None] * len(styles)
+    origin: dict[str, Any] | None = None
+    if checkpoint:
+        begun = RunFolder(checkpoint.path.resolve().parent.parent)
+        known, origin = begun.weights_and_start(len(styles))
     pl.seed_everything(config.seed, verbose=False)
     net = TransformerNet(**config.net, paintings=len(styles))
     for one, painting in styles:
@@ -123,14 +128,11 @@ def train(composed: DictConfig) -> Path:
         say(f"note           {note}")
     say(f"loss network   {network.description}")
     start = None if checkpoint else find_start(net, config.warm_start)
-    known = about.get("weights")
-    if len(styles) > 1 and start is not None and known is None:
+    if len(styles) > 1 and start is not None:
         known = known_weights(start, [one for one, _ in styles], network)
-    known = known if isinstance(known, list) else [known] * len(styles)
     if config.loss.calibrated and None in known:
         say("               solving for the weights of the loss")
     loss = build_losses(styles, network, lambda: calibration_photos(data), known)
-    origin = about.get("warm_start")
     if start is not None:
         names = [one.style.name for one, _ in styles]
         nearest = None

@@ -2,12 +2,13 @@
 
 ``INDEX`` in it lists, in order, what each was made from: its path, size in bytes and time of
 change. A line is written when its photo is, so an interrupted preparation can resume; at the end
-the index is written again, whole, and says that it is complete.
+the index is written again, whole, and says that it is complete, with a checksum over its lines.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -133,7 +134,8 @@ def read_index(cache: Path) -> tuple[dict[str, Any], list[Entry]]:
     """(``size`` and whether it is ``complete``, the entries); the later of two for a photo counts.
 
     Raises ``FstError`` if there is no such index, and for one that names a file that is no prepared
-    photo below ``cache``: what it names is read, and removed when its photo is gone.
+    photo below ``cache``: what it names is read, and removed when its photo is gone. One that is
+    complete is whole, to the bit (older ones have no checksum).
     """
     try:
         with open_regular(cache / INDEX) as handle:
@@ -142,6 +144,9 @@ def read_index(cache: Path) -> tuple[dict[str, Any], list[Entry]]:
         if header["format"] != FORMAT["format"] or header["version"] > FORMAT["version"]:
             raise ValueError(f"it is of format {header['format']} {header['version']}")
         known = {"size": int(header["size"]), "complete": bool(header["complete"])}
+        wanted = header.get("sha256")
+        if known["complete"] and wanted not in (None, _checksum(known["size"], lines)):
+            raise ValueError("it does not match its checksum")
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise FstError(
             f"{cache / INDEX} cannot be read ({error}); `fst prepare` into another folder"
@@ -200,8 +205,16 @@ def _start(cache: Path, size: int) -> list[Entry]:
 
 
 def _write_index(cache: Path, size: int, entries: Sequence[Entry], *, complete: bool) -> None:
-    lines = [{**FORMAT, "size": size, "complete": complete}, *map(asdict, entries)]
-    write_whole(cache / INDEX, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    lines = [json.dumps(asdict(entry)) for entry in entries]
+    header = {**FORMAT, "size": size, "complete": complete}
+    if complete:  # nothing is added to it then
+        header["sha256"] = _checksum(size, lines)
+    text = "".join(f"{line}\n" for line in (json.dumps(header), *lines))
+    write_whole(cache / INDEX, text.encode())
+
+
+def _checksum(size: int, lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join([str(size), *lines]).encode()).hexdigest()
 
 
 def _small(path: Path, size: int) -> SmallPhoto:

@@ -7,6 +7,7 @@ other settings.
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -116,6 +117,23 @@ class RunFolder:
         except FstError:
             return {}
 
+    def weights_and_start(self, paintings: int) -> tuple[list[Any], dict[str, Any] | None]:
+        """Of ``about``: the loss's weights for each painting, None where they are not known, and
+        what the net was warm-started from.
+
+        Raises ``FstError`` for values of a wrong kind.
+        """
+        about = self.about()
+        found, start = about.get("weights"), about.get("warm_start")
+        weights = found if isinstance(found, list) else [found] * paintings
+        if len(weights) != paintings or not all(
+            one is None or _are_weights(one) for one in weights
+        ):
+            raise FstError(f"{self.about_file} is damaged: its weights are not those of a loss")
+        if start is not None and not isinstance(start, dict):
+            raise FstError(f"{self.about_file} is damaged: its warm_start is not a mapping")
+        return weights, start
+
     def write_about(
         self,
         command: str,
@@ -141,6 +159,17 @@ class RunFolder:
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         write_whole(self.config_file, text.encode())
         write_whole(self.about_file, json.dumps(about, indent=1, ensure_ascii=False).encode())
+
+
+def _are_weights(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {"content", "style", "tv"}
+        and all(
+            isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
+            for one in value.values()
+        )
+    )
 
 
 def choose_run(path: Path, *, resume: str) -> RunFolder:

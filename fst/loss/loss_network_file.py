@@ -5,6 +5,7 @@ Only this file knows torchvision's numbering of the layers and what its weights 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -34,6 +35,7 @@ TORCHVISION = {
     ("vgg16", "IMAGENET1K_V1"): IMAGENET,
     ("vgg19", "IMAGENET1K_V1"): IMAGENET,
 }
+CHECKSUM = "sha256_all"  # in the metadata of what is written from now on
 WEIGHT = r"features\.(0|[1-9][0-9]{0,3})\.weight"
 LICENSES = {CAFFE: "CC BY 4.0 (Oxford VGG)", IMAGENET: "BSD-3-Clause (torchvision)"}
 
@@ -108,7 +110,8 @@ def unpack_root(packed: Tensor) -> Tensor:
 def save_loss_network(path: Path, network: LossNetwork, *, half: bool, **about: str) -> None:
     """Write a network as a ``.safetensors`` that ``load_loss_network`` reads, whole or not at all.
 
-    ``about`` goes into the metadata beside mean, standard deviation and padding mode; ``half``
+    ``about`` goes into the metadata beside mean, standard deviation and padding mode, and a
+    checksum over all of that and the tensors, which is checked when the file is read; ``half``
     stores float16. Raises ``FstError`` for NaN and infinity.
     """
     dtype = torch.float16 if half else torch.float32
@@ -125,7 +128,19 @@ def save_loss_network(path: Path, network: LossNetwork, *, half: bool, **about: 
         "factors": json.dumps(network.factors),
         **about,
     }
+    metadata[CHECKSUM] = _checksum(tensors, metadata)
     write_whole(path, save(tensors, metadata))
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Over the tensors with their names and kinds, and the metadata but for the checksum."""
+    about = {key: value for key, value in metadata.items() if key != CHECKSUM}
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for key in sorted(tensors):
+        tensor = tensors[key].contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()
 
 
 def load_loss_network(
@@ -237,7 +252,10 @@ def _read_state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
                 if path.stat().st_size > MOST_TENSOR_BYTES:
                     raise ValueError("it is larger than any network")
                 state = {key: handle.get_tensor(key) for key in mine}
-                return state, in_new_names(handle.metadata() or {})
+                metadata = handle.metadata() or {}
+            if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(state, metadata):
+                raise ValueError("it does not match its checksum")
+            return state, in_new_names(metadata)
         state = load_torch(path)
     except Exception as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -108,7 +108,8 @@ def load_torch(source: Path | bytes) -> Any:
     """What ``torch.save`` wrote, tensors on the CPU and plain values only: no code is run.
 
     ``ValueError`` with a few words on what is wrong: compressed or overlapping parts, which unfold
-    into more than the file; tensors without data of their own, or of a kind that nets do not have.
+    into more than the file; a file whose checksums do not match; tensors without data of their own,
+    or of a kind that nets do not have.
     """
     import torch
 
@@ -123,6 +124,9 @@ def load_torch(source: Path | bytes) -> Any:
                 compressed = any(part.compress_type != zipfile.ZIP_STORED for part in entries)
                 if compressed or sum(part.file_size for part in entries) > size:
                     raise ValueError("it unfolds into more than it is; PyTorch writes no such file")
+                # torch.load does not look at these; bytes have been checked by who read them
+                if not isinstance(source, bytes) and parts.testzip() is not None:
+                    raise ValueError("it is damaged, or was saved without checksums")
         if isinstance(opened, io.BytesIO):
             opened.seek(0)
         value = torch.load(opened, map_location="cpu", weights_only=True)

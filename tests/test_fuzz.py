@@ -1,0 +1,95 @@
+"""A quick form of scripts/proofs/fuzz_files.py, and that its judge sees what it looks for."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fst.errors import FstError
+from fst.experiments.run_folder import RunFolder
+from fst.loss import loss_network_file
+
+sys.path.append(str(Path(__file__).parent.parent / "scripts" / "proofs"))
+
+import judging
+from fuzz_files import fuzz, made_sound
+from judging import Trial, judged
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_sound(tmp_path_factory.mktemp("fuzz"))
+
+
+def test_damaged_files_of_every_kind_are_a_sentence_or_the_very_same(sound: Path) -> None:
+    kinds = {count.kind: count for count in fuzz([], 0.02, 5, sound, deep=False)}
+    assert {kind: count.faults for kind, count in kinds.items()} == {kind: [] for kind in kinds}
+    assert sum(count.tried for count in kinds.values()) > 60
+
+
+def test_a_reader_that_fails_otherwise_is_not_held(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> tuple[object, dict[str, str]]:
+        try:
+            return real(path)
+        except FstError:
+            raise KeyError("features") from None
+
+    real = loss_network_file._read_state
+    monkeypatch.setattr(loss_network_file, "_read_state", read)
+    (count,) = fuzz(["networks"], 0.02, 5, sound, deep=False)
+    assert "traceback: KeyError: 'features'" in count.faults[0]
+    assert count.held < count.tried
+
+
+def ends(how: Callable[[], object]) -> Callable[[Path], object]:
+    """A reader that does so once the file is there."""
+    return lambda folder: how() if Path("planted").exists() else "sound"
+
+
+def raises(error: BaseException) -> Callable[[], object]:
+    def end() -> object:
+        raise error
+
+    return end
+
+
+FAULTS: dict[str, tuple[Callable[[], object], str]] = {
+    "another result": (lambda: "other", "another result in silence"),
+    "two lines": (raises(FstError("one\ntwo")), "not one sentence"),
+    "advice": (raises(FstError("set weights_only=False")), "its sentence says weights_only"),
+    "an exit": (raises(SystemExit(1)), "traceback: SystemExit"),
+    "memory": (lambda: len(b"x" * 400_000_000), "MB of memory"),
+    "too many addresses": (lambda: len(bytes(3_000_000_000)), "traceback: MemoryError"),
+    "a hang": (lambda: time.sleep(100), "hangs"),
+    "an end": (lambda: os._exit(7), "its process ended (7)"),
+}
+
+
+def test_each_way_not_to_hold_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "MOST_SECONDS", 1.0)
+    (tmp_path / "sound").mkdir()
+    trials = [
+        Trial(what, lambda folder: Path("planted").touch(), ends(how))
+        for what, (how, _) in FAULTS.items()
+    ]
+    trials += [Trial("well", lambda folder: None, ends(raises(KeyError())))]
+    trials += [Trial("told", lambda folder: Path("planted").touch(), ends(raises(FstError("No."))))]
+    count = judged("all", trials, tmp_path / "sound", tmp_path / "here")
+    for fault, (what, (_, words)) in zip(count.faults, FAULTS.items(), strict=True):
+        assert fault.startswith(f"{what}: ")
+        assert words in fault
+    assert (count.tried, count.same, count.sentences) == (len(FAULTS) + 2, 1, 1)
+
+
+@pytest.mark.parametrize("weights", ["x", {"content": 1}, [], [1], {"content": 1, "style": {}}])
+def test_a_planted_run_json_gives_no_weights(tmp_path: Path, weights: object) -> None:
+    run = RunFolder(tmp_path)
+    run.about_file.write_text(json.dumps({"weights": weights}))
+    with pytest.raises(FstError, match=r"run\.json is damaged: its weights are not"):
+        run.weights_and_start(1)
