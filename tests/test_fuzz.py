@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fst.data.prepared_folder import INDEX, cached_photos
 from fst.errors import FstError
 from fst.experiments.run_folder import RunFolder
 from fst.loss import loss_network_file
+from fst.loss.loss_network_file import load_loss_network
 
 sys.path.append(str(Path(__file__).parent.parent / "scripts" / "proofs"))
 
@@ -93,3 +95,30 @@ def test_a_planted_run_json_gives_no_weights(tmp_path: Path, weights: object) ->
     run.about_file.write_text(json.dumps({"weights": weights}))
     with pytest.raises(FstError, match=r"run\.json is damaged: its weights are not"):
         run.weights_and_start(1)
+
+
+@pytest.mark.parametrize("name", ["vgg.pth", "vgg.safetensors"])
+def test_one_bit_of_a_loss_networks_weights_is_noticed(
+    sound: Path, tmp_path: Path, name: str
+) -> None:
+    data = bytearray((sound / name).read_bytes())
+    tensors = load_loss_network(name="mine", file=sound / name, mean=[0] * 3, std=[1] * 3)
+    weight = tensors.convolutions()[2][1].numpy().tobytes()
+    data[data.index(weight) + 8] ^= 1
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(FstError, match=rf"{name} cannot be read \(it (is damaged|does not match)"):
+        load_loss_network(name="mine", file=tmp_path / name, mean=[0] * 3, std=[1] * 3)
+
+
+def test_a_complete_index_that_was_changed_or_cut_leaves_no_photo_out_in_silence(
+    sound: Path, tmp_path: Path
+) -> None:
+    lines = (sound / "cache" / INDEX).read_text().splitlines(keepends=True)
+    index = tmp_path / INDEX
+    for changed in (lines[:-1], [*lines[:-1], lines[-1][:-9]], [*lines[:2], "{\n", *lines[3:]]):
+        index.write_text("".join(changed))
+        with pytest.raises(FstError, match="does not match its checksum"):
+            cached_photos(tmp_path)
+    older = {key: value for key, value in json.loads(lines[0]).items() if key != "sha256"}
+    index.write_text("".join([json.dumps(older) + "\n", *lines[1:]]))
+    assert len(cached_photos(tmp_path)) == 4
