@@ -8,17 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from fst.data.prepared_folder import INDEX, cached_photos
 from fst.errors import FstError
 from fst.experiments.run_folder import RunFolder
 from fst.loss import loss_network_file
-from fst.loss.loss_network_file import load_loss_network
+from fst.loss.loss_network_file import CHECKSUM, load_loss_network
+from fst.system.paths import shipped_loss_networks
+from fst.training.checkpoint_files import read_checkpoint, write_checkpoint
 
 sys.path.append(str(Path(__file__).parent.parent / "scripts" / "proofs"))
 
 import judging
-from fuzz_files import fuzz, made_sound
+from fuzz_files import CHECKPOINT, fuzz, made_sound, resumed
 from judging import Trial, judged
 
 
@@ -89,6 +92,22 @@ def test_each_way_not_to_hold_is_seen(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (count.tried, count.same, count.sentences) == (len(FAULTS) + 2, 1, 1)
 
 
+def test_a_checkpoint_that_would_begin_anew_in_silence_or_fail_later_is_refused(
+    sound: Path,
+) -> None:
+    def no_schedule(folder: Path) -> None:
+        write_checkpoint(CHECKPOINT, read_checkpoint(CHECKPOINT) | {"lr_schedulers": []})
+
+    def no_number(folder: Path) -> None:
+        whole = read_checkpoint(CHECKPOINT)
+        whole["callbacks"]["Outcome"]["untouched"] = {}
+        write_checkpoint(CHECKPOINT, whole)
+
+    trials = [Trial(plant.__name__, plant, resumed) for plant in (no_schedule, no_number)]
+    count = judged("checkpoints", trials, sound, sound.with_name("here"))
+    assert (count.sentences, count.faults) == (2, [])
+
+
 @pytest.mark.parametrize("weights", ["x", {"content": 1}, [], [1], {"content": 1, "style": {}}])
 def test_a_planted_run_json_gives_no_weights(tmp_path: Path, weights: object) -> None:
     run = RunFolder(tmp_path)
@@ -122,3 +141,9 @@ def test_a_complete_index_that_was_changed_or_cut_leaves_no_photo_out_in_silence
     older = {key: value for key, value in json.loads(lines[0]).items() if key != "sha256"}
     index.write_text("".join([json.dumps(older) + "\n", *lines[1:]]))
     assert len(cached_photos(tmp_path)) == 4
+
+
+def test_the_shipped_loss_networks_carry_their_checksum() -> None:
+    for path in shipped_loss_networks().values():
+        with safe_open(str(path), "pt") as handle:
+            assert len(handle.metadata()[CHECKSUM]) == 64

@@ -54,7 +54,8 @@ class StopOnDivergence(pl.Callback):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take that from a checkpoint."""
         self.used = int(state_dict["used"])
-        self._first = state_dict.get("first")  # older ones have none
+        first = state_dict.get("first")  # older ones have none
+        self._first = None if first is None else float(first)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look at the state that training begins with, and remember it."""

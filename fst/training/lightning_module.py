@@ -201,6 +201,18 @@ class FastStyleTransfer(pl.LightningModule):
         if self.replays_graphs:
             self.net.zero_grad()  # they lie in memory that the next replay writes to
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """``ValueError`` where it is not of one optimizer and our schedule.
+
+        Lightning would begin anew with what is missing there, in silence.
+        """
+        schedules = 0 if self.schedule == "constant" else 1
+        if (
+            len(checkpoint["optimizer_states"]) != 1
+            or len(checkpoint["lr_schedulers"]) != schedules
+        ):
+            raise ValueError("the checkpoint is of other optimizers or schedules")
+
     def configure_optimizers(self) -> Any:
         """Adam (the paper's, section 4.1) with the ``schedule`` of its learning rate."""
         # Lightning clips no gradients of a fused optimizer in mixed precision

@@ -37,7 +37,9 @@ class Outcome(pl.Callback):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take both from a checkpoint."""
-        self.start, self.untouched = state_dict["start"], state_dict["untouched"]
+        start, untouched = state_dict["start"], state_dict["untouched"]
+        self.start = None if start is None else float(start)
+        self.untouched = None if untouched is None else float(untouched)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Judge the untouched photos, and the net before its first step."""
