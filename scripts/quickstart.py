@@ -18,7 +18,7 @@ from fst.pictures.painting import load_painting
 from fst.pictures.sheet import contact_sheet
 from fst.system.paths import sample_photo
 
-STYLE = "woodcut"
+STYLE = "stained_glass"
 TRAIN = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "hubble_deep_field.jpg")
 SHOWN = "astronaut.png"
 FOLDER = Path("runs/quickstart")

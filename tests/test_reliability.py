@@ -268,7 +268,7 @@ def test_a_failing_job_of_a_sweep_does_not_take_the_others_along(
 def test_a_sweep_on_slurm_says_what_it_needs(
     train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fst.experiments.settings.find_spec", lambda name: None)
+    monkeypatch.setattr("fst.experiments.hydra_internals.find_spec", lambda name: None)
     assert train("-m", "hydra/launcher=submitit_slurm", "style.size=64,96") == 2
     assert "needs packages: pip install 'hydra-submitit-launcher>=" in capsys.readouterr().err
 

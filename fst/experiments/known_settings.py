@@ -28,7 +28,7 @@ class Setting:
 
     ``may_change`` when a run is resumed: it does not change what is computed. ``before`` is
     what runs had in its place that were begun before it came. ``card_only``: it is said on the
-    card, not to a constructor.
+    card, not to a constructor. ``or_null``: null is a value too.
     """
 
     kind: Kind = "other"
@@ -36,6 +36,7 @@ class Setting:
     may_change: bool = False
     before: Any = ALWAYS
     card_only: bool = False
+    or_null: bool = False
 
 
 SETTINGS = {
@@ -97,7 +98,7 @@ SETTINGS = {
     "trainer.num_nodes": Setting("whole", least=1),
     "trainer.accumulate_grad_batches": Setting("whole", least=1),
     "trainer.log_every_n_steps": Setting("whole", least=1, may_change=True),
-    "trainer.val_check_interval": Setting("whole", least=1, may_change=True),
+    "trainer.val_check_interval": Setting("whole", least=1, may_change=True, or_null=True),
     "trainer.limit_val_batches": Setting(may_change=True),
     "trainer.enable_progress_bar": Setting(may_change=True),
     # of fst distill alone

@@ -79,6 +79,8 @@ def check_settings(config: DictConfig) -> None:
     for key in keys_of("whole"):
         least = SETTINGS[key].least
         value = OmegaConf.select(config, key, default=least)
+        if value is None and SETTINGS[key].or_null:
+            continue
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise FstError(f"{key}={value} must be a whole number of {least} or more")
     for key in keys_of("number"):

@@ -98,4 +98,5 @@ class Outcome(pl.Callback):
             if len(photos) >= JUDGED:
                 break
         for number in range(max(min(len(photos), JUDGED), count)):
-            yield photos[number % len(photos)].to(module.device), number % count
+            photo = photos[number % len(photos)]
+            yield photo.to(module.device, module.net.conv1.conv.weight.dtype), number % count
