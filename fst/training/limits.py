@@ -15,7 +15,8 @@ from fst.training.datamodule import PhotoData
 from fst.training.lightning_internals import agreed, at_step_boundary
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
-OTHER_NAMES = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}  # of the same precisions
+# of the same precisions
+OTHER_NAMES = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 DURATION = re.compile(r"(\d+):(\d\d):(\d\d):(\d\d)")
 
 
@@ -66,7 +67,7 @@ def require_sound(options: Mapping[str, Any], data: PhotoData) -> None:
     if OTHER_NAMES.get(precision, precision) not in PRECISIONS:
         raise FstError(
             f"the trainer refuses these settings: trainer.precision={precision} is not one that "
-            f"fst trains in, as weights and loss need float32 at least; use one of {', '.join(PRECISIONS)}"
+            f"fst trains in, as weights and loss need float32; use one of {', '.join(PRECISIONS)}"
         )
     clip = options["gradient_clip_val"]
     if clip is not None and (not _is_number(clip) or not 0 <= clip < float("inf")):
