@@ -86,7 +86,7 @@ def benchmark_start(photos: Sequence[Path], *, style: str, repetitions: int) -> 
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         peaks: dict[str, float] = {}
-        for turn in range(1 + repetitions):  # the first fills the file cache and the graph cache
+        for turn in range(1 + repetitions):  # the first fills the file cache
             for name, command in commands.items():
                 done = whole_process(command)
                 if done.code:

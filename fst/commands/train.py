@@ -8,6 +8,7 @@ fst train style=starry_night style.root=paintings/ data.root=coco/ experiment=pa
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settle
 from fst.experiments.warm_start import best_row, find_start, known_weights
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
-from fst.nets.style_card import cards_trusted
+from fst.nets.style_card import Card, cards_trusted
 from fst.nets.style_file import save_styles
 from fst.nets.style_names import shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
@@ -167,17 +168,32 @@ def train(composed: DictConfig) -> Path:
         validate(trainer, module, data)
         if trainer.is_global_zero:
             cards = build_cards(config, trainer, [one for one, _ in styles], loss, data, origin)
-            failure, failed = outcome.judge(trainer, module), run.failed_file(name)
-            save_styles(failed if failure else path, net, cards, half=config.half)
+            failure = outcome.judge(trainer, module)
+            _save(run, name, net, cards, half=config.half, failure=failure)
             log_hyperparameters(trainer, config, origin)
             if failure:
-                raise FailedRun(f"{failed} is no style to use: {failure}")
-            failed.unlink(missing_ok=True)  # of a run that now has gone on
+                raise FailedRun(f"{run.failed_file(name)} is no style to use: {failure}")
             early = ended_early(trainer, config.trainer.max_time)
             if early is not None:
                 say(f"ended early    {early}; the style file is of that step")
             _say_end(config, run, path, styles[0][0].style.name)
     return path
+
+
+def _save(
+    run: RunFolder,
+    name: str,
+    net: TransformerNet,
+    cards: Sequence[Card],
+    *,
+    half: bool,
+    failure: str | None,
+) -> None:
+    """Write the style file, or under the name of a failed one where there is a ``failure``."""
+    failed = run.failed_file(name)
+    save_styles(failed if failure else run.style_file(name), net, cards, half=half)
+    if failure is None:
+        failed.unlink(missing_ok=True)  # of a run that was resumed and has now ended well
 
 
 def _chosen(group: str) -> str | None:
