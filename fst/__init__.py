@@ -52,4 +52,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'fst' has no attribute '{name}'")
-    return getattr(import_module(f"fst.{_HOMES[name]}"), name)
+    try:
+        return getattr(import_module(f"fst.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from fst.system.installed import is_of_full, needs_full
+
+        if not is_of_full(error):
+            raise
+        sentence = needs_full(f"fst.{name}", str(error.name))
+        raise ModuleNotFoundError(sentence, name=error.name) from None

@@ -11,6 +11,7 @@ from importlib import import_module
 import fst
 from fst.errors import FstError
 from fst.system.console import shown
+from fst.system.installed import is_of_full, needs_full, usage_of
 from fst.system.memory import available_memory, bound_of_memory, says_no_memory
 from fst.system.signals import STOP
 
@@ -76,6 +77,15 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nfst {command}: stopped", file=sys.stderr)
         return 128 + signal.SIGINT
+    except ModuleNotFoundError as error:
+        if not is_of_full(error):
+            raise
+        sentence = needs_full(f"fst {command}", str(error.name))
+        if command in HYDRA_COMMANDS and {"-h", "--help"} & {*rest}:
+            print(f"{usage_of(command)}\n\n{sentence}; this help then shows every setting")
+            return 0
+        print(sentence, file=sys.stderr)
+        return 2
     except (MemoryError, RuntimeError, ImportError) as error:
         if not says_no_memory(error):
             raise

@@ -129,9 +129,9 @@ def test_using_a_model_needs_neither_hydra_nor_lightning(
         f"assert main(['stylize', {str(photos / 'photo_01.jpg')!r}, '--style', "
         f"{str(tiny_style)!r}, '-o', 'o.png']) == 0\n"
         f"assert main(['info', {str(tiny_style)!r}]) == 0\n"
-        "from fst.inference import graph_file\n"  # one made before: tracing the net takes seconds
+        "from fst.inference import pt2_file\n"  # one made before: tracing the net takes seconds
         f"packed = open({str(exported('pt2').path)!r}, 'rb').read()\n"
-        "graph_file._pack_pt2 = lambda net: lambda extra: packed\n"
+        "pt2_file.pack_pt2 = lambda net: lambda extra: packed\n"
         f"assert main(['export', {str(tiny_style)!r}, '--format', 'pt2']) == 0\n"
         "for name in ('hydra', 'omegaconf', 'pytorch_lightning', 'tensorboard'):\n"
         "    del sys.modules[name]\n"

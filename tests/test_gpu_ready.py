@@ -102,9 +102,9 @@ def test_half_precision_is_within_two_gray_levels_of_float32() -> None:
 def test_a_style_that_float16_is_too_coarse_for_is_not_exported_in_it(
     tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph_file = "fst.inference.graph_file"
-    monkeypatch.setattr(f"{graph_file}._pack_pt2", lambda net: lambda extra: b"")
-    monkeypatch.setattr(f"{graph_file}.load_pt2", lambda data: None)
+    pt2_file, graph_file = "fst.inference.pt2_file", "fst.inference.graph_file"
+    monkeypatch.setattr(f"{pt2_file}.pack_pt2", lambda net: lambda extra: b"")
+    monkeypatch.setattr(f"{pt2_file}.load_pt2", lambda data: None)
     monkeypatch.setattr(f"{graph_file}.measure_parity", lambda *_: {"max_difference": 7})
     half = GraphOptions(half=True)
     with pytest.raises(FstError, match="off by 7 of 255; float16 is too coarse for tiny: leave"):

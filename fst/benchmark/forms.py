@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fst.benchmark.plain import plain_stylized
 from fst.benchmark.step import arithmetic
-from fst.inference.graph_file import aoti_package, program_of
 from fst.inference.pixel_net import PixelNet
+from fst.inference.pt2_file import aoti_package, program_of
 from fst.nets.transformer_net import TransformerNet
 
 Pass = Callable[[Tensor], Tensor]

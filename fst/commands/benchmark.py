@@ -17,6 +17,7 @@ from fst.errors import FstError
 from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.system.console import Parser
 from fst.system.files import make_folder, write_whole
+from fst.system.installed import require_torch
 
 PARTS = ("step", "loading", "pass", "folder", "start")
 DEVICE_PARTS = ("machine", "count", "step", "profile", "pass", "folder")
@@ -27,6 +28,7 @@ SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
+    require_torch("fst benchmark")
     known = PARTS if options.device is None else DEVICE_PARTS
     parts = known if options.only is None else tuple(options.only.split(","))
     unknown = [part for part in parts if part not in known]

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from fst.errors import FstError
-from fst.evaluation.trained_with import run_settings
+from fst.evaluation.run_settings import run_settings
 from fst.experiments.known_settings import may_change
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import SUFFIX, Card, is_plain_name, read_cards
 from fst.pictures.artifacts import Artifacts, find_artifacts
-from fst.pictures.image import Picture, to_tensor
-from fst.pictures.painting import load_painting
+from fst.pictures.image import Picture, to_array
+from fst.pictures.painting import find_painting
 from fst.pictures.sheet import contact_sheet, label
 from fst.system.console import flat
 
@@ -116,19 +116,19 @@ def pictures(run: Run, photos: Sequence[Image.Image]) -> tuple[list[Image.Image]
     painting = painting_of(run)
     made = [stylizer.picture(Picture(rgb=photo)).rgb for photo in photos]
     found = [
-        find_artifacts(to_tensor(picture)[0], to_tensor(photo)[0], painting)
+        find_artifacts(_colors(picture), _colors(photo), painting)
         for picture, photo in zip(made, photos, strict=True)
     ]
     means = Artifacts(*(sum(values) / len(found) for values in zip(*found, strict=True)))
     return made, means if painting is not None else means._replace(color_drift=0.0)
 
 
-def painting_of(run: Run) -> Tensor | None:
+def painting_of(run: Run) -> np.ndarray | None:
     """The painting of a run (3, H, W), RGB in [0, 1]; None where it is gone."""
     keys = ("image", "painted", "file", "root", "size")
     named: dict[str, Any] = {key: run.settings.get(f"style.{key}") for key in keys}
     try:
-        return load_painting(**named).image[0]
+        return _colors(find_painting(**named)[2])
     except FstError:
         return None
 
@@ -157,6 +157,11 @@ def grid_of(
         text = "\n".join(f"{key}=\n{run.settings.get(key)}" for key in keys) or run.folder.name
         rows.append([label(text, height=photos[0].height), *pictures])
     return contact_sheet(rows)
+
+
+def _colors(image: Image.Image) -> np.ndarray:
+    """An RGB picture -> (3, H, W) in [0, 1]."""
+    return to_array(image)[0] / 255
 
 
 def _number(value: Any) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from fst.errors import FstError, pip_install
 from fst.inference.onnx_graph import onnx_graph
 from fst.nets.style_file import load_style, read_checked
+from fst.system.installed import is_here, require_torch
 from fst.system.machine import check_device_name, choose_device, cpu_threads, stays_on_cpu
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def open_backend(
     if name in RUNTIMES and device not in ("auto", "cpu"):
         raise FstError(f"--backend {name} runs on the CPU; use --device cpu or --backend torch")
     if name == "torch" or (name == "auto" and not stays_on_cpu(device)):
+        require_torch("--backend torch" if name == "torch" else f"--device {device}")
         return TorchBackend(path, device=choose_device(device))
     if name != "auto":
         return _open_runtime(name, path)
@@ -157,6 +159,8 @@ def open_backend(
                 return _open_runtime(candidate, path)
             except FstError as error:
                 say(f"{error}; continuing without it")
+    if not is_here("torch"):
+        raise FstError(f"there is nothing to run a style in; {pip_install('onnx')}")
     return TorchBackend(path, device=choose_device("cpu"))
 
 
@@ -164,8 +168,8 @@ def _open_runtime(name: str, path: Path) -> Backend:
     missing = [package for package in (PACKAGE[name], BUILDER) if find_spec(package) is None]
     if missing:
         raise FstError(
-            f"--backend {name} needs {' and '.join(missing)}; {pip_install(name)}, or use "
-            "--backend torch"
+            f"--backend {name} needs {' and '.join(missing)}; {pip_install(name)}, or leave "
+            "--backend out"
         )
     card, data = read_checked(path)
     try:

@@ -48,7 +48,7 @@ class Stylizer:
         style: str | Path,
         *,
         device: str | torch.device = "auto",
-        backend: str = "torch",
+        backend: str = "auto",
         say: Callable[[str], None] = lambda line: None,
         trust_card: bool = False,
     ) -> None:

@@ -271,11 +271,6 @@ def _read_state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
     return state, {}
 
 
-def downloadable() -> list[str]:
-    """The names of torchvision's networks."""
-    return list(dict.fromkeys(name for name, _ in TORCHVISION))
-
-
 def fetch(name: str) -> Path:
     """The file of a network's weights in torch's cache, downloaded if it is not there.
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from PIL import Image
 
 from fst.errors import FstError
 from fst.pictures.image import Picture, read_picture, to_tensor
 from fst.pictures.paint import paint
 from fst.system.paths import user_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MIN_PAINTING = 64  # pixels; below it there is nothing to learn a stroke from
 PAINT_SIDE = 768  # pixels of our own paintings, before they are resized
@@ -30,17 +34,25 @@ class Painting:
 def load_painting(
     *, image: str | None, painted: str | None, file: str | None, root: str | None, size: int
 ) -> Painting:
-    """The painting with its shorter side at ``size`` pixels, proportions kept.
+    """The painting with its shorter side at ``size`` pixels, as a tensor: see ``find_painting``."""
+    name, source, rgb = find_painting(image=image, painted=painted, file=file, root=root, size=size)
+    return Painting(name, source, to_tensor(rgb))
 
-    Taken from the file ``image`` if given, else ``painted`` by ``fst.pictures.paint``, else
-    ``file`` is sought in the folder ``root`` or in those of ``$FST_STYLES``. Raises ``FstError`` if
-    there is none or it is too small.
+
+def find_painting(
+    *, image: str | None, painted: str | None, file: str | None, root: str | None, size: int
+) -> tuple[str, str, Image.Image]:
+    """Name, source and RGB picture of a painting, its shorter side at ``size`` pixels.
+
+    Proportions are kept. Taken from the file ``image`` if given, else ``painted`` by
+    ``fst.pictures.paint``, else ``file`` is sought in the folder ``root`` or in those of
+    ``$FST_STYLES``. Raises ``FstError`` if there is none or it is too small.
     """
     if size < MIN_PAINTING:
         raise FstError(f"style.size={size} is smaller than {MIN_PAINTING} px; pick a larger one")
     if image is None and painted is not None:
         picture = Picture(rgb=paint(painted, size=PAINT_SIDE))
-        return Painting(painted, f"{painted}, painted by fst", to_tensor(picture.resized(size).rgb))
+        return painted, f"{painted}, painted by fst", picture.resized(size).rgb
     path = _find(image=image, file=file, root=root)
     picture = read_picture(path)
     width, height = picture.rgb.size
@@ -49,7 +61,7 @@ def load_painting(
             f"style image {path} of {width}x{height} px is smaller than {MIN_PAINTING} px; "
             "pick a larger one"
         )
-    return Painting(path.stem, str(path), to_tensor(picture.resized(size).rgb))
+    return path.stem, str(path), picture.resized(size).rgb
 
 
 def _find(*, image: str | None, file: str | None, root: str | None) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fst.errors import FstError
+from fst.system.installed import is_here
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +67,8 @@ def stays_on_cpu(device: str) -> bool:
     """Whether ``device`` means the CPU here; asks torch only where there may be a GPU."""
     if device != "auto":
         return device == "cpu"
+    if not is_here("torch"):  # what runs styles without it runs on the CPU
+        return True
     if sys.platform == "linux" and not any(map(os.path.exists, GPU_FILES)):
         return True
     return choose_device("auto").type == "cpu"

@@ -1,0 +1,90 @@
+"""torch.export's programs of a style: ``.pt2`` files, and packages compiled ahead of time."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import Dim
+
+from fst.inference.pixel_net import PixelNet
+from fst.nets.style_file import MIN_SIDE
+
+MAX_SIDE = 16384  # pixels
+MAX_BATCH = 1024
+
+
+def load_pt2(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    """The bytes of a ``.pt2`` file -> a function of pixels (B, 3, H, W) uint8 to the same."""
+    with quiet():
+        module = torch.export.load(io.BytesIO(data)).module()
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return module(torch.from_numpy(pixels)).numpy()
+
+    return run
+
+
+def pack_pt2(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
+    """A style's pass -> a function of metadata to the bytes of a ``.pt2`` file."""
+    program = program_of(pixel_net)
+
+    def pack(metadata: dict[str, str]) -> bytes:
+        buffer = io.BytesIO()
+        extra = {f"{key}.json": value for key, value in metadata.items()}
+        with quiet():
+            torch.export.save(program, buffer, extra_files=extra)
+        return buffer.getvalue()
+
+    return pack
+
+
+def _dynamic() -> dict[str, dict[int, Any]]:
+    return {
+        "pixels": {
+            0: Dim("batch", min=1, max=MAX_BATCH),
+            2: Dim("height", min=MIN_SIDE, max=MAX_SIDE),
+            3: Dim("width", min=MIN_SIDE, max=MAX_SIDE),
+        }
+    }
+
+
+def _example() -> tuple[Tensor]:
+    # a batch of 2 and unlike sides: torch.export freezes a dimension of 1 and merges equal ones
+    return (torch.zeros(2, 3, 70, 93, dtype=torch.uint8),)
+
+
+def program_of(pixel_net: PixelNet) -> torch.export.ExportedProgram:
+    """torch.export's program of the whole pass, for any size, on the net's device and in its
+    precision."""
+    pixels = _example()[0].to(pixel_net.net.conv1.conv.weight.device)
+    with quiet():
+        return torch.export.export(pixel_net, (pixels,), dynamic_shapes=_dynamic())
+
+
+def aoti_package(program: torch.export.ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:
+    """Compile a program ahead of time (AOTInductor) into ``path``, a .pt2 package, and load it.
+
+    The package needs no Python to run. It is for the device, the processor and the PyTorch it was
+    made with, and a C++ compiler must be there to make it.
+    """
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    with quiet():
+        return aoti_load_package(aoti_compile_and_package(program, package_path=str(path)))
+
+
+class quiet(warnings.catch_warnings):
+    """Keep the exporters' notes to themselves, not to us, out of the output."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        warnings.simplefilter("ignore")
+        return entered
