@@ -19,6 +19,7 @@ from fst.distillation.module import Distillation, disturb
 from fst.distillation.student import Teacher, TeacherPart, begin_student, level, read_heads
 from fst.experiments.config import Config
 from fst.experiments.parts import build_data, build_trainer
+from fst.experiments.precision import settled_precision
 from fst.experiments.run_folder import checkpoint_to_resume, choose_run
 from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settled
@@ -44,6 +45,8 @@ def distill(composed: DictConfig) -> Path:
     resume = str(composed.resume)
     run = choose_run(user_path(composed.run_dir), resume=resume)
     config = settled(composed, run)
+    precision = settled_precision(config, run, resume=resume)
+    config = precision.put_into(config)
     data = build_data(config)
     teacher, names = build_teacher(config)
     inputs = {
@@ -73,6 +76,8 @@ def distill(composed: DictConfig) -> Path:
     say(f"student        {size:,} parameters, {student.layers[0]} .. {student.layers[-1]}")
     say(f"teacher        {names}")
     say(f"photos         {len(data.train_paths)} to train on, {len(data.val_paths)} held out")
+    if precision.note:
+        say(f"precision      {precision.note}")
     say(f"run folder     {run.path}" + (" (resuming)" if checkpoint else ""))
     with run.locked():
         if trainer.is_global_zero and not run.checkpoints.found():

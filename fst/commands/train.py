@@ -128,6 +128,8 @@ def train(composed: DictConfig) -> Path:
     for note in notes(styles, data, demonstration=_chosen("experiment") == "quickstart"):
         say(f"note           {note}")
     say(f"loss network   {network.description}")
+    if experiment.precision.note:
+        say(f"precision      {experiment.precision.note}")
     start = None if checkpoint else find_start(net, config.warm_start)
     if len(styles) > 1 and start is not None:
         known = known_weights(start, [one for one, _ in styles], network)

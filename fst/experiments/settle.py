@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from fst.errors import FstError
 from fst.experiments.config import Config, literal, resolved
 from fst.experiments.flags import quote
+from fst.experiments.precision import Precision, settled_precision
 from fst.experiments.run_folder import RunFolder, choose_run
 from fst.experiments.settings import config_error_sentence, renamed
 from fst.system.paths import user_path
@@ -30,14 +31,16 @@ class Experiment:
 
     ``config`` has the name and the run folder in it and, where there are several paintings, the
     ``style`` of each as ``paintings``: it is what ``config.yaml`` keeps. ``styles`` are the
-    settings as they were for each painting alone; of one painting, ``config`` itself. ``resume``
-    is what ``run_folder.checkpoint_to_resume`` takes.
+    settings as they were for each painting alone; of one painting, ``config`` itself. In all of
+    them stands what ``trainer.precision=auto`` came to, ``precision``. ``resume`` is what
+    ``run_folder.checkpoint_to_resume`` takes.
     """
 
     config: Config
     styles: tuple[Config, ...]
     run: RunFolder
     resume: str
+    precision: Precision
 
 
 def settle(composed: DictConfig) -> Experiment:
@@ -60,7 +63,10 @@ def settle(composed: DictConfig) -> Experiment:
     os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
     more = {"paintings": [one["style"].plain() for one in several]} if several else {}
     config = settled(composed, run, name=name, **more)
-    return Experiment(config, tuple(several) or (config,), run, resume)
+    precision = settled_precision(config, run, resume=resume)
+    config = precision.put_into(config)
+    styles = tuple(map(precision.put_into, several)) or (config,)
+    return Experiment(config, styles, run, resume, precision)
 
 
 def settled(

@@ -25,6 +25,8 @@ GPU_FILES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 USUAL = 32 * 2**20  # bytes; DEFAULT_MMAP_THRESHOLD_MAX of a 64-bit glibc
 LARGE = 2**31 - 1  # bytes; above any tensor of a step, so that none gets a mapping of its own
+# of Linux's /proc/cpuinfo: instructions that multiply matrices of bfloat16
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
 def machine() -> str:
@@ -39,6 +41,23 @@ def machine() -> str:
         lines = cpuinfo.read_text().splitlines()
         model = next((ln.split(":")[1].strip() for ln in lines if "model name" in ln), model)
     return f"{os.cpu_count()} CPU cores ({model})"
+
+
+def processor_flags() -> str:
+    """What the processor says that it can do, as words; "" where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+
+
+def has_bfloat16(flags: str) -> bool:
+    """Whether a processor of these ``flags`` computes in bfloat16 faster than in float32.
+
+    By what it says of itself and never by timing: a machine always gives the same answer.
+    """
+    return not set(BFLOAT16_FLAGS).isdisjoint(flags.split())
 
 
 def check_device_name(name: str) -> None:

@@ -86,7 +86,9 @@ def say_estimate(trainer: pl.Trainer, module: FastStyleTransfer, data: PhotoData
     seconds: list[float] = []
     while len(seconds) < 6 and (len(seconds) < 3 or min(seconds) < 0.9 * sorted(seconds)[1]):
         start = time.monotonic()  # the first ones are slow; stop when the two best agree
-        module.losses(batch, range(data.batch_size)).total.backward()
+        with trainer.precision_plugin.train_step_context():
+            total = module.losses(batch, range(data.batch_size)).total
+        total.backward()
         seconds.append(time.monotonic() - start)
     module.net.zero_grad(set_to_none=True)
     steps = int(trainer.max_steps) * trainer.accumulate_grad_batches

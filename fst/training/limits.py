@@ -67,7 +67,8 @@ def require_sound(options: Mapping[str, Any], data: PhotoData) -> None:
     if OTHER_NAMES.get(precision, precision) not in PRECISIONS:
         raise FstError(
             f"the trainer refuses these settings: trainer.precision={precision} is not one that "
-            f"fst trains in, as weights and loss need float32; use one of {', '.join(PRECISIONS)}"
+            "fst trains in, as weights and loss need float32; use one of "
+            f"{', '.join(PRECISIONS)}, or auto"
         )
     clip = options["gradient_clip_val"]
     if clip is not None and (not _is_number(clip) or not 0 <= clip < float("inf")):
