@@ -1,10 +1,14 @@
-# `make quickstart` and `make test` need Python >= 3.11, make and a package index; nothing else.
+# `make quickstart`, `make test` and `make light` need Python >= 3.11, make and a package index.
 PYTHON ?= python3
 BIN := .venv/bin
 # setuptools warns of editable installs; nothing here for a user to do
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: quickstart test lint format clean
+# what `make light` runs styles in: onnx or openvino
+BACKEND ?= onnx
+LIGHT := light$(patsubst -onnx,,-$(BACKEND)).txt
+
+.PHONY: quickstart test lint format light clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/.samples
@@ -22,8 +26,15 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# without PyTorch; an environment of its own, made anew, as pip takes nothing away
+light: $(LIGHT)
+	$(PYTHON) -m venv --clear .venv-light
+	.venv-light/bin/python -m pip --disable-pip-version-check install --quiet -r $(LIGHT)
+	.venv-light/bin/python -m pip --disable-pip-version-check install --quiet --no-deps .
+	@echo "fst is in .venv-light/bin"
+
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-light build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -142,6 +142,6 @@ def test_using_a_model_needs_neither_hydra_nor_lightning(
 def test_an_optional_part_is_never_asked_of_a_registry_by_our_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert pip_install("onnx").startswith("pip install 'onnx>=")
+    assert "'onnxruntime>=" in pip_install("onnx")
     monkeypatch.setattr("importlib.metadata.requires", lambda name: ["torch>=2.11"])
     assert pip_install("onnx") == "pip install -e '.[onnx]' in fst's own folder"

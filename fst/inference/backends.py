@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "torch", "onnx", "openvino")
 PACKAGE = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 BY_SPEED = ("openvino", "onnx")  # on a CPU, the fastest first; torch comes after both
-BUILDER = "onnx"  # the package that a graph is built with
 FIXED_MEMORY = 64e6  # bytes in reserve, whatever the photo
 
 Say = Callable[[str], None]
@@ -154,7 +153,7 @@ def open_backend(
     if name != "auto":
         return _open_runtime(name, path)
     for candidate in BY_SPEED:
-        if installed(candidate) and find_spec(BUILDER):
+        if installed(candidate):
             try:
                 return _open_runtime(candidate, path)
             except FstError as error:
@@ -165,11 +164,9 @@ def open_backend(
 
 
 def _open_runtime(name: str, path: Path) -> Backend:
-    missing = [package for package in (PACKAGE[name], BUILDER) if find_spec(package) is None]
-    if missing:
+    if not installed(name):
         raise FstError(
-            f"--backend {name} needs {' and '.join(missing)}; {pip_install(name)}, or leave "
-            "--backend out"
+            f"--backend {name} needs {PACKAGE[name]}; {pip_install(name)}, or leave --backend out"
         )
     card, data = read_checked(path)
     try:

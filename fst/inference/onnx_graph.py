@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import load
 
-from fst.errors import FstError, pip_install
+from fst.errors import FstError
+from fst.inference import onnx_proto
+from fst.inference.onnx_proto import Attribute, element_type
 from fst.nets.style_card import Card
-from fst.nets.style_file import MIN_SIDE
-
-if TYPE_CHECKING:
-    import onnx
+from fst.nets.style_file import MIN_SIDE, arrays_of
 
 OPSET = 18
-LEAST_OPSET = 13
+LEAST_OPSET, NEWEST_OPSET = min(onnx_proto.IR_VERSIONS), max(onnx_proto.IR_VERSIONS)
 IN, OUT = "pixels", "stylized"
 EPS = 1e-5  # of an instance norm, PyTorch's default
 UPSAMPLING = {  # as torch.nn.functional.interpolate by a factor of two
@@ -59,44 +57,31 @@ def onnx_graph(
     ``data`` are the style's tensors as a safetensors file, as ``read_checked`` returns them.
     Weights are stored in the type they have there and computed with in float32: a float16 file of
     half the bytes gives the same picture to the bit. ``metadata`` goes into the file beside what a
-    user of it has to know. Raises ``FstError`` where onnx is missing, and for an opset that this
-    graph does not have.
+    user of it has to know. Raises ``FstError`` for an opset that this graph does not have.
     """
     options = options or GraphOptions()
-    try:
-        import onnx
-    except ImportError:
-        raise FstError(f"--format onnx needs onnx; {pip_install('onnx')}") from None
-    newest = onnx.defs.onnx_opset_version()
-    if not LEAST_OPSET <= options.opset <= newest:
+    if options.opset not in onnx_proto.IR_VERSIONS:
         raise FstError(
-            f"--opset {options.opset} is not possible; use one of {LEAST_OPSET} to {newest}"
+            f"--opset {options.opset} is not possible; use one of {LEAST_OPSET} to {NEWEST_OPSET}"
         )
-    writer = _Writer(load(data), options)
+    writer = _Writer(arrays_of(data), options)
     writer.net(card.net)
     batch, (height, width) = (1, options.size) if options.size else ("batch", ("height", "width"))
-    pixels = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, [batch, 3, height, width])
-        for name in (IN, OUT)
-    ]
-    graph = onnx.helper.make_graph(
-        writer.nodes, card.name, pixels[:1], pixels[1:], initializer=writer.constants
-    )
-    opsets = [onnx.helper.make_opsetid("", options.opset)]
-    model = onnx.helper.make_model(
-        graph,
-        opset_imports=opsets,
-        ir_version=onnx.helper.find_min_ir_version_for(opsets),  # for old runtimes
-        producer_name="fst",
-    )
     known = {
         "layout": f"{IN}, {OUT}: uint8 (batch, 3, height, width), RGB",
         "least_size": f"{MIN_SIDE}x{MIN_SIDE}",
         "opset": str(options.opset),
         "precision": "float16" if options.half else "float32",
     }
-    onnx.helper.set_model_props(model, {**known, **(metadata or {})})
-    return model.SerializeToString()
+    return onnx_proto.model(
+        card.name,
+        nodes=writer.nodes,
+        constants=writer.constants,
+        inputs=[onnx_proto.pixels(IN, [batch, 3, height, width])],
+        outputs=[onnx_proto.pixels(OUT, [batch, 3, height, width])],
+        opset=options.opset,
+        metadata={**known, **(metadata or {})},
+    )
 
 
 class _Writer:
@@ -106,14 +91,14 @@ class _Writer:
         self.tensors = tensors
         self.kind = np.dtype(np.float16 if options.half else np.float32)
         self.size = options.size
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        self.nodes: list[bytes] = []
+        self.constants: list[bytes] = []
         self._made: set[str] = set()
 
     def net(self, arguments: Mapping[str, Any]) -> None:
         """``PixelNet``: pixels to [0, 1], ``TransformerNet.forward``, and back to pixels."""
-        x = self.node("Cast", IN, to=_element_type(self.kind))
-        x = self.node("Div", x, self.constant("levels", np.array(255, self.kind)))
+        x = self.node("Cast", IN, to=element_type(self.kind))
+        x = self.node("Div", x, self.constant("levels", np.array([255], self.kind)))
         full = self.relu(self.norm("norm1", self.conv("conv1.conv", x)))
         half = self.relu(self.norm("norm2", self.conv("down1.conv", full, stride=2)))
         x = self.relu(self.norm("norm3", self.conv("down2.conv", half, stride=2)))
@@ -129,13 +114,13 @@ class _Writer:
         x = self.relu(self.norm("norm5", self.conv("up2.conv.conv", x)))
         y = self.conv("conv2.conv", x)
         if self.kind != np.float32:
-            y = self.node("Cast", y, to=_element_type(np.dtype(np.float32)))
-        gain = np.array(arguments["output_gain"], np.float32)
+            y = self.node("Cast", y, to=element_type(np.dtype(np.float32)))
+        gain = np.array([arguments["output_gain"]], np.float32)
         y = self.node("Tanh", self.node("Mul", y, self.constant("output_gain", gain)))
-        y = self.node("Add", y, self.constant("one", np.array(1, np.float32)))
-        y = self.node("Div", y, self.constant("two", np.array(2, np.float32)))
-        y = self.node("Mul", y, self.constant("white", np.array(255, np.float32)))
-        self.node("Cast", self.node("Round", y), to=_element_type(np.dtype(np.uint8)), name=OUT)
+        y = self.node("Add", y, self.constant("one", np.array([1], np.float32)))
+        y = self.node("Div", y, self.constant("two", np.array([2], np.float32)))
+        y = self.node("Mul", y, self.constant("white", np.array([255], np.float32)))
+        self.node("Cast", self.node("Round", y), to=element_type(np.dtype(np.uint8)), name=OUT)
 
     def conv(self, name: str, x: str, *, stride: int = 1) -> str:
         """``ConvLayer``: reflection padding by half the kernel, then the convolution."""
@@ -177,25 +162,17 @@ class _Writer:
         stored = self.constant(name, self.tensors[name])
         if self.tensors[name].dtype == self.kind:
             return stored
-        return self.node("Cast", stored, to=_element_type(self.kind))
+        return self.node("Cast", stored, to=element_type(self.kind))
 
     def constant(self, name: str, value: np.ndarray) -> str:
-        import onnx.numpy_helper
-
         if name not in self._made:
             self._made.add(name)
-            self.constants.append(onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
+            self.constants.append(onnx_proto.tensor(name, value))
         return name
 
-    def node(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        import onnx
-
+    def node(
+        self, kind: str, *inputs: str, name: str | None = None, **attributes: Attribute
+    ) -> str:
         name = name or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(onnx.helper.make_node(kind, inputs, [name], name=name, **attributes))
+        self.nodes.append(onnx_proto.node(kind, inputs, name, attributes))
         return name
-
-
-def _element_type(kind: np.dtype[Any]) -> int:
-    import onnx
-
-    return onnx.helper.np_dtype_to_tensor_dtype(kind)

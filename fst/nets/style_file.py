@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import deserialize
 
 import fst
@@ -46,6 +47,7 @@ MIN_SIDE = 16  # pixels of a photo: the least that a net is promised, tested and
 OF_PAINTING = re.compile(r"(^|\.)norm\d+\.(weight|bias)$")  # tensors with a row a painting
 # safetensors' names of types -> torch's, which the checksum is made with
 DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+NUMPY_TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}  # which has no bfloat16
 
 
 def tensors_sha256(data: bytes) -> str:
@@ -64,20 +66,24 @@ def _sorted(data: bytes) -> list[tuple[str, Any]]:
 
 def _require_whole(path: str | Path, data: bytes, card: Card) -> None:
     """Raise ``FstError`` unless tensors match the card's checksum and are finite numbers."""
-    import numpy as np
-
     if tensors_sha256(data) != card.sha256:
         raise FstError(f"{path} is damaged: its tensors do not match the checksum in its card")
-    for name, tensor in _sorted(data):
-        if tensor["dtype"] == "BF16":  # the upper half of a float32
-            values = np.frombuffer(tensor["data"], "<u2").astype("<u4") << 16
-            values = values.view("<f4")
-        else:
-            kind = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}[tensor["dtype"]]
-            values = np.frombuffer(tensor["data"], kind)
+    for name, values in arrays_of(data).items():
         with np.errstate(over="ignore"):
             if not np.isfinite(values.astype("<f4")).all():
                 raise FstError(f"{path} is damaged: {name} of its net holds NaN or infinity")
+
+
+def arrays_of(data: bytes) -> dict[str, np.ndarray]:
+    """The tensors of a safetensors file by name, in its order; bfloat16 as the same float32."""
+    found = {}
+    for name, tensor in deserialize(data):
+        if tensor["dtype"] == "BF16":  # the upper half of a float32
+            values = (np.frombuffer(tensor["data"], "<u2").astype("<u4") << 16).view("<f4")
+        else:
+            values = np.frombuffer(tensor["data"], NUMPY_TYPES[tensor["dtype"]])
+        found[name] = values.reshape(tensor["shape"])
+    return found
 
 
 def save_style(path: str | Path, net: TransformerNet, card: Card, *, half: bool) -> None:
