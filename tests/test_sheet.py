@@ -1,6 +1,7 @@
 """Sheets of pictures; `fst sheet`: the runs of a sweep side by side."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from fst.cli import main
 from fst.pictures.sheet import contact_sheet, labeled
+from fst.system.untrusted import read_yaml
 from tests.conftest import Train
 
 
@@ -54,7 +56,9 @@ def test_a_sweep_of_two_settings_is_one_grid_and_a_ranked_table(
         assert min(sheet.size) > 2 * 64
 
 
-def test_runs_of_different_length_compare(train: Train) -> None:
+def test_runs_of_different_length_compare(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["loss=relative", "loss.tv_weight=0", "trainer.val_check_interval=null"]
     words += ["net.width=6", "previews.photos=0"]
     for steps in (1, 60):
@@ -66,6 +70,17 @@ def test_runs_of_different_length_compare(train: Train) -> None:
     assert "trainer.max_steps" in rows[0]
     with Image.open("sheet.jpg") as sheet:  # the photos, then a row a run
         assert sheet.size[1] >= 3 * 64
+
+    secret = Path("secret.txt")  # a stranger's run may name any text file: its lines stay unseen
+    secret.write_text("correct horse battery staple\n")
+    config = Path("runs/after_1/config.yaml")
+    settings = read_yaml(config)
+    settings["data"] |= {"root": str(secret), "val_root": str(secret)}
+    config.write_text(json.dumps(settings))
+    assert main(["sheet", "runs/after_1", "runs/after_60"]) == 2
+    said = capsys.readouterr().err
+    assert "give --photos FOLDER" in said
+    assert "horse" not in said
 
 
 def test_without_a_finished_run_it_says_what_to_do(

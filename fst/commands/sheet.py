@@ -34,12 +34,19 @@ def _sheet(options: argparse.Namespace) -> int:
     first = runs[0].settings
     if not options.photos and first.get("data.root") is None:
         raise FstError(f"{runs[0].folder} does not say which photos it had; give --photos FOLDER")
-    root = str(options.photos or first.get("data.root"))
-    _, held_out, _ = training_and_held_out(
-        root,
-        val_root=options.photos or first.get("data.val_root"),
-        val_photos=first.get("data.val_photos") or 16,
-    )
+    try:
+        _, held_out, _ = training_and_held_out(
+            str(options.photos or first.get("data.root")),
+            val_root=options.photos or first.get("data.val_root"),
+            val_photos=first.get("data.val_photos") or 16,
+        )
+    except FstError:
+        if options.photos:
+            raise
+        # why is not said: a stranger's run may name any text file here, whose lines stay unseen
+        raise FstError(
+            f"the photos that {runs[0].folder} names cannot be read here; give --photos FOLDER"
+        ) from None
     photos = [read_photo(path).resized(options.size).rgb for path in held_out[: options.count]]
     made = [pictures(run, photos) for run in runs]
     rows = rank(runs, [artifacts for _, artifacts in made])
