@@ -1,23 +1,37 @@
-"""In which precision a run computes: settled once, by what the processor says, and then kept."""
+"""In which precision runs and passes compute, by what the processor and the card say."""
 
+import dataclasses
 import math
 import re
+import shutil
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+from fst.cli import main
+from fst.errors import FstError
 from fst.experiments import precision
 from fst.experiments.config import Config
 from fst.experiments.precision import settled_precision
 from fst.experiments.run_folder import RunFolder
 from fst.experiments.settings import compose
-from fst.nets.style_card import read_card
-from fst.nets.style_file import load_style
+from fst.inference import backends
+from fst.inference.bfloat16 import bfloat16_difference
+from fst.inference.pixel_net import PixelNet
+from fst.inference.stylizer import Stylizer
+from fst.nets.style_card import may_run_fast, read_card
+from fst.nets.style_file import load_style, rewrite_card
+from fst.nets.transformer_net import TransformerNet
+from fst.pictures.image import to_tensor
 from fst.system.machine import has_bfloat16, processor_flags
-from tests.conftest import Train
+from tests.conftest import Train, picture
+from tests.test_scripts import script_main
 
 PLAIN = "fpu sse4_2 avx2 fma avx512f avx512_vnni"
 AMX = f"{PLAIN} amx_tile amx_bf16 amx_int8"
@@ -94,6 +108,7 @@ def test_a_run_in_bfloat16_resumes_on_another_processor_to_the_same_bits(
         assert kept["trainer"]["precision"] == "bf16-mixed"
         net, card = load_style(run / "swirl.safetensors")
         assert card.training["precision"] == "bf16-mixed"
+        assert 0 <= card.bf16["mean_difference"] < 5 < 100 * card.bf16["within_2_levels"] <= 100
         assert all(map(math.isfinite, card.losses.values()))
         states.append(net.state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
@@ -162,3 +177,196 @@ def test_a_net_of_several_paintings_has_the_precision_on_every_card(
     for name in ("woodcut", "swirl"):
         card = read_card(f"runs/two/two.safetensors:{name}")
         assert card.training["precision"] == "bf16-mixed"
+        assert card.bf16.keys() == {"mean_difference", "within_2_levels"}
+
+
+def noisy_net() -> TransformerNet:
+    torch.manual_seed(0)
+    net = TransformerNet(width=8, residual_blocks=2, output_gain=0.1, upsampling="bilinear")
+    with torch.no_grad():
+        net.conv2.conv.weight.mul_(30)  # so that the difference is one of levels
+    return net
+
+
+def test_rounding_each_layer_is_what_autocast_computes() -> None:
+    net, photo = noisy_net().eval(), to_tensor(picture(64, 48, seed=1))
+    pixels = (255 * photo).round().to(torch.uint8)
+    with torch.inference_mode():
+        exact = PixelNet(net)(pixels).int()
+        with torch.autocast("cpu", torch.bfloat16):
+            off = (PixelNet(net)(pixels).int() - exact).abs()
+    found = bfloat16_difference(net, [photo])
+    assert found["mean_difference"] > 0.3
+    assert found["mean_difference"] == pytest.approx(float(off.float().mean()), rel=0.2)
+    assert found["within_2_levels"] == pytest.approx(float((off <= 2).float().mean()), abs=0.03)
+    halves = [photo[..., :32], photo[..., 32:]]
+    assert bfloat16_difference(net, halves) == bfloat16_difference(net, halves[::-1])
+
+
+def test_measuring_leaves_the_net_and_the_random_numbers_as_they_are() -> None:
+    net = noisy_net()
+    before, state = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_rng_state()
+    bfloat16_difference(net, [torch.rand(1, 3, 16, 16, generator=torch.Generator())])
+    assert net.training
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("bf16", "may"),
+    [
+        ({"mean_difference": 0.75, "within_2_levels": 0.95}, True),
+        ({"mean_difference": 0.0, "within_2_levels": 1}, True),
+        ({"mean_difference": 0.76, "within_2_levels": 0.99}, False),
+        ({"mean_difference": 0.3, "within_2_levels": 0.949}, False),
+        ({"mean_difference": -1, "within_2_levels": 2}, False),
+        ({"mean_difference": None, "within_2_levels": 0.99}, False),
+        ({"mean_difference": 0.3}, False),
+        ({}, False),
+    ],
+)
+def test_a_card_allows_bfloat16_where_the_pictures_are_near(
+    bf16: dict[str, float], may: bool, tiny_style: Path, tmp_path: Path
+) -> None:
+    card = read_card(with_card(tiny_style, tmp_path, bf16))
+    assert card.bf16 == bf16
+    assert may_run_fast(card) is may
+
+
+def with_card(style: Path, folder: Path, bf16: object) -> Path:
+    path = folder / style.name
+    shutil.copy(style, path)
+    card = read_card(path)
+    card.bf16 = bf16  # type: ignore[assignment]
+    rewrite_card(path, card)
+    return path
+
+
+NEAR = {"mean_difference": 0.2, "within_2_levels": 0.99}
+FAR = {"mean_difference": 0.9, "within_2_levels": 0.9}
+
+
+def test_a_card_with_text_for_a_figure_is_refused(tiny_style: Path, tmp_path: Path) -> None:
+    for wrong in ({"mean_difference": "0.1"}, [0.1], {"within_2_levels": True}):
+        path = with_card(tiny_style, tmp_path, wrong)
+        with pytest.raises(FstError, match=r"fields of the wrong kind \(bf16\)"):
+            read_card(path)
+
+
+def test_the_figures_are_put_onto_a_card_and_nothing_else_changes(
+    tiny_style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tiny.safetensors"
+    shutil.copy(tiny_style, path)
+    net, card = load_style(path)
+    script = script_main("proofs/bf16_styles")
+    assert script([str(path), "--size", "24"]) == 0
+    assert path.read_bytes() == tiny_style.read_bytes()
+    assert script([str(path), "--size", "24", "--write"]) == 0
+    after, written = load_style(path)
+    assert may_run_fast(written)
+    assert dataclasses.replace(written, bf16={}) == card
+    assert all(torch.equal(after.state_dict()[k], v) for k, v in net.state_dict().items())
+    capsys.readouterr()
+    for asked, sentence in ((path, "near enough for --precision auto: 0."), (tiny_style, "not me")):
+        assert main(["info", str(asked)]) == 0
+        assert re.search(rf"^bf16 +{sentence}", capsys.readouterr().out, re.MULTILINE)
+
+
+class FakeOpenVino:
+    """Stands for OpenVINO on a processor that has bfloat16."""
+
+    name, device, memory = "openvino", "cpu", None
+
+    def __init__(self, graph: bytes, *, threads: int, bfloat16: bool = False) -> None:
+        self.precision = "bfloat16" if bfloat16 else "float32"
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels
+
+
+@pytest.fixture
+def openvino(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Makes OpenVINO installed, and its processor one with bfloat16 or without."""
+    monkeypatch.setitem(backends.RUNTIMES, "openvino", FakeOpenVino)
+    monkeypatch.setattr(backends, "find_spec", lambda name: name)
+    return lambda has: monkeypatch.setattr(backends, "openvino_has_bfloat16", lambda: has)
+
+
+@pytest.mark.parametrize("backend", ["auto", "openvino"])
+def test_auto_is_fast_where_the_processor_has_it_and_the_card_allows_it(
+    backend: str, openvino: Callable[[bool], None], tiny_style: Path, tmp_path: Path
+) -> None:
+    def taken(precision: str) -> str:
+        return Stylizer(path, device="cpu", backend=backend, precision=precision).backend.precision
+
+    for bf16, has, auto in (
+        (NEAR, True, "bfloat16"),
+        (FAR, True, "float32"),
+        ({}, True, "float32"),
+        (NEAR, False, "float32"),
+    ):
+        path = with_card(tiny_style, tmp_path, bf16)
+        openvino(has)
+        assert taken("auto") == auto
+        assert taken("exact") == "float32"
+        if has:
+            assert taken("fast") == "bfloat16"
+            continue
+        with pytest.raises(FstError, match=r"needs a processor with bfloat16 .* leave --precision"):
+            taken("fast")
+
+
+def test_fast_is_refused_where_it_cannot_be(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for backend in ("torch", "onnx"):
+        with pytest.raises(FstError, match=f"--backend {backend} computes in float32 on a CPU"):
+            Stylizer(tiny_style, device="cpu", backend=backend, precision="fast")
+    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    with pytest.raises(FstError, match="--precision fast needs openvino; pip install"):
+        Stylizer(tiny_style, device="cpu", precision="fast")
+    with pytest.raises(FstError, match="--precision half is unknown; use one of auto, exact, fast"):
+        Stylizer(tiny_style, precision="half")
+
+
+def test_stylize_says_first_in_which_precision(
+    openvino: Callable[[bool], None],
+    tiny_style: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    openvino(True)
+    monkeypatch.setattr("fst.inference.stylizer.Stylizer.require_memory", lambda *_, **__: None)
+    path = with_card(tiny_style, tmp_path, NEAR)
+    picture(20, 16, seed=1).save(tmp_path / "a.png")
+    words = ["stylize", str(tmp_path / "a.png"), "--style", str(path), "--device", "cpu", "--force"]
+    words += ["-o", str(tmp_path / "o.png")]
+    for asked, name in (("auto", "bfloat16"), ("exact", "float32")):
+        assert main([*words, "--precision", asked]) == 0
+        first = capsys.readouterr().out.splitlines()[0]
+        assert first == f"backend openvino on cpu in {name}"
+
+
+def test_openvino_is_asked_for_float32_by_name(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it takes bfloat16 on a processor that has it."""
+    hints: list[str] = []
+
+    class Core:
+        def read_model(self, graph: bytes) -> bytes:
+            return graph
+
+        def compile_model(self, model: bytes, device: str, settings: dict[str, str]) -> None:
+            hints.append(settings["INFERENCE_PRECISION_HINT"])
+
+        def get_property(self, device: str, name: str) -> list[str]:
+            return {"OPTIMIZATION_CAPABILITIES": ["FP32", "BF16"]}[name]
+
+    monkeypatch.setitem(sys.modules, "openvino", types.SimpleNamespace(Core=Core))
+    monkeypatch.setattr(backends, "find_spec", lambda name: name)
+    for asked, hint in (("auto", "f32"), ("exact", "f32"), ("fast", "bf16")):
+        Stylizer(tiny_style, device="cpu", backend="openvino", precision=asked)
+        assert hints.pop() == hint

@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
+from fst.nets.style_card import TRUST_HELP, bf16_in_words, cards_trusted, read_card
 from fst.nets.style_names import find_style
 from fst.system.console import Parser, flat, shown_in_line
 
@@ -23,11 +23,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     path = find_style(options.style)
-    card = asdict(read_card(path))
+    read = read_card(path)
+    card = asdict(read)
     if options.json:
         print(_escaped(json.dumps(card, indent=1, ensure_ascii=False)))
         return 0
     print(f"{'file':<36} {shown_in_line(path)}")
+    card["bf16"] = bf16_in_words(read)
     for key, value in flat(card).items():
         if value is not None:
             print(f"{shown_in_line(key):<36} {shown_in_line(value)}")

@@ -11,7 +11,7 @@ import sys
 import time
 
 from fst.errors import FstError
-from fst.inference.backends import BACKENDS
+from fst.inference.backends import BACKENDS, PRECISIONS
 from fst.inference.photo_jobs import Limits, plan, stylize_files
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
@@ -43,12 +43,13 @@ def _stylize(options: argparse.Namespace) -> int:
         path,
         device=options.device,
         backend=options.backend,
+        precision=options.precision,
         say=_complain,
     )
     backend = stylizer.backend
     if (backend.name, backend.device) == ("torch", "cpu"):
         keep_freed_memory()  # the others gain nothing by it
-    print(f"backend {backend.name} on {backend.device}", flush=True)
+    print(f"backend {backend.name} on {backend.device} in {backend.precision}", flush=True)
     limits = Limits(size=options.size, quality=options.quality, force=options.force)
     start, failed = time.monotonic(), len(refused)
     parts = dict.fromkeys(("reading", "stylizing", "writing"), 0.0)
@@ -97,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=BACKENDS,
         help="auto (default) is the fastest that is installed; "
         "one that is not is answered with the command that brings it",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=PRECISIONS,
+        help="exact is float32; fast is bfloat16, in OpenVINO on a processor that has it, and "
+        "float16 on a GPU; auto (default) is fast where nobody would see it, by the style's card",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)

@@ -38,6 +38,7 @@ from fst.experiments.run_folder import RunFolder, checkpoint_to_resume
 from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settle
 from fst.experiments.warm_start import best_row, find_start, known_weights
+from fst.inference.bfloat16 import LARGEST, PHOTOS, bfloat16_difference
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.nets.style_card import Card, cards_trusted
 from fst.nets.style_file import save_styles
@@ -171,6 +172,9 @@ def train(composed: DictConfig) -> Path:
         if trainer.is_global_zero:
             cards = build_cards(config, trainer, [one for one, _ in styles], loss, data, origin)
             failure = outcome.judge(trainer, module)
+            for row, card in enumerate(cards):
+                own = net.of_painting(row) if len(cards) > 1 else net
+                card.bf16 = bfloat16_difference(own, data.held_out(PHOTOS, LARGEST))
             _save(run, name, net, cards, half=config.half, failure=failure)
             log_hyperparameters(trainer, config, origin)
             if failure:

@@ -2,7 +2,8 @@
 
 A backend maps pixels (B, 3, H, W) uint8 RGB to stylized pixels of the same shape and type, within
 one gray level of eager PyTorch. The last two run a graph that is built from the style file on the
-spot (``fst.inference.onnx_graph``); torch is then never imported.
+spot (``fst.inference.onnx_graph``); torch is then never imported. In bfloat16, which OpenVINO has
+on some processors, the pictures are as near as the style's card says (``fst.nets.style_card``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from fst.errors import FstError, pip_install
 from fst.inference.onnx_graph import onnx_graph
+from fst.nets.style_card import Card, may_run_fast
 from fst.nets.style_file import load_style, read_checked
 from fst.system.installed import is_here, require_torch
 from fst.system.machine import check_device_name, choose_device, cpu_threads, stays_on_cpu
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
 BACKENDS = ("auto", "torch", "onnx", "openvino")
+PRECISIONS = ("auto", "exact", "fast")
 PACKAGE = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 BY_SPEED = ("openvino", "onnx")  # on a CPU, the fastest first; torch comes after both
 FIXED_MEMORY = 64e6  # bytes in reserve, whatever the photo
@@ -48,28 +51,34 @@ class PassMemory(NamedTuple):
 
 
 class Backend(Protocol):
-    """A style, ready to run, and the ``memory`` that its passes take."""
+    """A style, ready to run, and the ``memory`` that its passes take.
+
+    ``precision`` is what the convolutions are computed in: float32, float16 or bfloat16.
+    """
 
     name: ClassVar[str]
     memory: ClassVar[PassMemory]
     device: str
+    precision: str
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type."""
 
 
 class TorchBackend:
-    """Eager PyTorch, on any device; in half precision on a GPU, in single on a CPU."""
+    """Eager PyTorch, on any device; in half precision on a GPU unless it is to be exact."""
 
     name: ClassVar[str] = "torch"
     memory: ClassVar[PassMemory] = PassMemory(pixel=200, channel=40)
 
-    def __init__(self, path: Path, *, device: torch.device) -> None:
+    def __init__(self, path: Path, *, device: torch.device, exact: bool = False) -> None:
         from fst.inference.pixel_net import PixelNet
 
         net, _ = load_style(path)
-        if device.type != "cpu":
+        half = device.type != "cpu" and not exact
+        if half:
             net = net.half()
+        self.precision = "float16" if half else "float32"
         self.device = str(device)
         self._net = PixelNet(net).to(device).eval()
 
@@ -85,7 +94,7 @@ class OnnxBackend:
 
     name: ClassVar[str] = "onnx"
     memory: ClassVar[PassMemory] = PassMemory(pixel=250, channel=52)
-    device = "cpu"
+    device, precision = "cpu", "float32"
 
     def __init__(self, graph: bytes, *, threads: int) -> None:
         import onnxruntime
@@ -104,21 +113,24 @@ class OnnxBackend:
 
 
 class OpenVinoBackend:
-    """OpenVINO on the CPU, in single precision."""
+    """OpenVINO on the CPU; ``bfloat16`` is for a processor that ``openvino_has_bfloat16`` names."""
 
     name: ClassVar[str] = "openvino"
     memory: ClassVar[PassMemory] = PassMemory(pixel=40, channel=40)
     device = "cpu"
 
-    def __init__(self, graph: bytes, *, threads: int) -> None:
+    def __init__(self, graph: bytes, *, threads: int, bfloat16: bool = False) -> None:
         import openvino
 
         core = openvino.Core()
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",  # newer processors would take bfloat16
+            # said in both cases: by itself OpenVINO takes bfloat16 on processors that have it, and
+            # float32 in silence on one that is asked for bfloat16 and has none
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
+        self.precision = "bfloat16" if bfloat16 else "float32"
         self._run = core.compile_model(core.read_model(graph), "CPU", settings)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -133,29 +145,51 @@ def installed(backend: str) -> bool:
     return find_spec(PACKAGE[backend]) is not None
 
 
+def openvino_has_bfloat16() -> bool:
+    """Whether OpenVINO says that this processor gains by bfloat16. Nothing is timed."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def open_backend(
-    name: str, path: Path, *, device: str = "auto", say: Say = lambda line: None
+    name: str,
+    path: Path,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    say: Say = lambda line: None,
 ) -> Backend:
     """The backend ``name`` for a style file.
 
     ``auto`` is PyTorch on a GPU, and on a CPU the fastest of those installed that can run the
-    style; ``say`` is told of one that cannot. Raises ``FstError`` for a backend that is unknown,
-    not installed or not for this device.
+    style; ``say`` is told of one that cannot. ``precision`` is ``exact``, float32; ``fast``, which
+    is OpenVINO's bfloat16 on a CPU and float16 on a GPU; or ``auto``: ``fast`` on a GPU, and on a
+    CPU where OpenVINO runs the style, the processor has bfloat16 and the card allows it. Raises
+    ``FstError`` for a backend that is unknown, not installed or not for this device, and for
+    ``fast`` where it cannot be.
     """
     if name not in BACKENDS:
         raise FstError(f"--backend {name} is unknown; use one of {', '.join(BACKENDS)}")
+    if precision not in PRECISIONS:
+        raise FstError(f"--precision {precision} is unknown; use one of {', '.join(PRECISIONS)}")
     check_device_name(device)
     if name in RUNTIMES and device not in ("auto", "cpu"):
         raise FstError(f"--backend {name} runs on the CPU; use --device cpu or --backend torch")
     if name == "torch" or (name == "auto" and not stays_on_cpu(device)):
         require_torch("--backend torch" if name == "torch" else f"--device {device}")
-        return TorchBackend(path, device=choose_device(device))
+        chosen = choose_device(device)
+        if chosen.type == "cpu":
+            _require_not_fast(precision, name)
+        return TorchBackend(path, device=chosen, exact=precision == "exact")
     if name != "auto":
-        return _open_runtime(name, path)
+        return _open_runtime(name, path, precision)
+    if precision == "fast":
+        return _open_runtime("openvino", path, precision)
     for candidate in BY_SPEED:
         if installed(candidate):
             try:
-                return _open_runtime(candidate, path)
+                return _open_runtime(candidate, path, precision)
             except FstError as error:
                 say(f"{error}; continuing without it")
     if not is_here("torch"):
@@ -163,18 +197,45 @@ def open_backend(
     return TorchBackend(path, device=choose_device("cpu"))
 
 
-def _open_runtime(name: str, path: Path) -> Backend:
+def _open_runtime(name: str, path: Path, precision: str) -> Backend:
+    if name != "openvino":
+        _require_not_fast(precision, name)
     if not installed(name):
+        asked = "--precision fast" if precision == "fast" else f"--backend {name}"
         raise FstError(
-            f"--backend {name} needs {PACKAGE[name]}; {pip_install(name)}, or leave --backend out"
+            f"{asked} needs {PACKAGE[name]}; {pip_install(name)}, or leave {asked.split()[0]} out"
         )
     card, data = read_checked(path)
     try:
-        return RUNTIMES[name](onnx_graph(card, data), threads=cpu_threads())
+        options = {"bfloat16": _in_bfloat16(card, precision)} if name == "openvino" else {}
+        return RUNTIMES[name](onnx_graph(card, data), threads=cpu_threads(), **options)
+    except FstError:
+        raise
     except Exception as error:  # a runtime raises nearly anything for a graph it cannot use
         raise FstError(
             f"the graph of {card.name} cannot be used by {name} ({_first_line(error)})"
         ) from None
+
+
+def _in_bfloat16(card: Card, precision: str) -> bool:
+    """Whether OpenVINO is to run a style in bfloat16; ``FstError`` if it must and cannot."""
+    if precision == "exact" or (precision == "auto" and not may_run_fast(card)):
+        return False
+    has = openvino_has_bfloat16()
+    if precision == "fast" and not has:
+        raise FstError(
+            "--precision fast needs a processor with bfloat16 (AMX or avx512_bf16), and OpenVINO "
+            "finds none here; leave --precision out"
+        )
+    return has
+
+
+def _require_not_fast(precision: str, backend: str) -> None:
+    if precision == "fast":
+        raise FstError(
+            f"--precision fast is of OpenVINO or of a GPU, and --backend {backend} computes in "
+            "float32 on a CPU; leave one of the two out"
+        )
 
 
 def _first_line(error: Exception) -> str:

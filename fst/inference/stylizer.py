@@ -31,13 +31,15 @@ BESIDE = 2  # photos of this size that are read and written meanwhile
 class Stylizer:
     """A trained style, ready to use.
 
-    ``style`` is a style file, the name of a shipped style, or of a run below ``runs/``. On a GPU
-    the net runs in half precision, on a CPU in single. ``backend`` is ``torch``, ``onnx`` or
-    ``openvino``, the last two on the CPU only, or ``auto``: the fastest that is installed. ``say``
-    is told, in a sentence, what goes wrong on the way to it. ``trust_card`` takes an older file's
-    card as it is, whatever its ``output_gain``, though no checksum covers it. Raises ``FstError``
-    for a style that is unknown or damaged, a device that is not here, a backend that is not
-    installed.
+    ``style`` is a style file, the name of a shipped style, or of a run below ``runs/``.
+    ``backend`` is ``torch``, ``onnx`` or ``openvino``, the last two on the CPU only, or ``auto``:
+    the fastest that is installed. ``precision`` is ``exact``, float32; ``fast``, OpenVINO's
+    bfloat16 on a CPU that has it, float16 on a GPU; or ``auto``, which is ``fast`` on a GPU, and on
+    a CPU where the style's card says that nobody would see it; ``backend.precision`` tells. ``say``
+    is told, in a sentence, what goes wrong on the way to a backend. ``trust_card`` takes an older
+    file's card as it is, whatever its ``output_gain``, though no checksum covers it. Raises
+    ``FstError`` for a style that is unknown or damaged, a device that is not here, a backend that
+    is not installed, a precision that cannot be had.
 
     >>> stylizer = Stylizer("great_wave")
     >>> stylizer("photo.jpg").save("wave.jpg")
@@ -49,6 +51,7 @@ class Stylizer:
         *,
         device: str | torch.device = "auto",
         backend: str = "auto",
+        precision: str = "auto",
         say: Callable[[str], None] = lambda line: None,
         trust_card: bool = False,
     ) -> None:
@@ -56,7 +59,9 @@ class Stylizer:
             self.path = find_style(style)
             self.card = read_card(self.path)
             self.name = self.card.name
-            self.backend = open_backend(backend, self.path, device=str(device), say=say)
+            self.backend = open_backend(
+                backend, self.path, device=str(device), precision=precision, say=say
+            )
 
     @overload
     def __call__(self, photo: Image.Image | str | os.PathLike[str]) -> Image.Image: ...

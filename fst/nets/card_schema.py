@@ -88,7 +88,7 @@ def require_types(card: Mapping[str, Any]) -> None:
             right = isinstance(value, str) and len(value) <= LONGEST_NAME
         elif key == "evaluation":
             right = isinstance(value, list) and all(isinstance(row, dict) for row in value)
-        elif key in ("losses", "artifacts"):
+        elif key in ("losses", "artifacts", "bf16"):
             right = isinstance(value, dict) and all(map(_is_number, value.values()))
         else:
             right = isinstance(value, dict)

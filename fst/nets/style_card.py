@@ -39,6 +39,9 @@ FORMAT = "fst-style"
 FORMAT_VERSION = 1  # of a single painting's file
 SEVERAL_VERSION = 2
 SUFFIX = ".safetensors"
+# in bfloat16, levels of 255: what JPEG at quality 95 changes is more
+MOST_DIFFERENCE = 0.75
+LEAST_WITHIN_2 = 0.95
 TRUST_HELP = "take an older file's card as it is, though no checksum covers it"
 
 
@@ -55,6 +58,7 @@ class Card:
     losses: dict[str, float] = field(default_factory=dict)  # final, on held-out photos
     artifacts: dict[str, float] = field(default_factory=dict)  # final, on held-out photos
     export: dict[str, Any] = field(default_factory=dict)  # parity of exported graphs
+    bf16: dict[str, float] = field(default_factory=dict)  # see may_run_fast
     evaluation: list[dict[str, Any]] = field(default_factory=list)  # by `fst evaluate`, if run
     fst_version: str = ""
     sha256: str = ""  # of the tensors, see tensors_sha256
@@ -237,6 +241,34 @@ def joined(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 def net_width(card: Card) -> int:
     """Channels after the net's first convolution, which time and memory go by."""
     return int(card.net["width"])
+
+
+def may_run_fast(card: Card) -> bool:
+    """Whether a style's pictures in bfloat16 are near enough to those in float32.
+
+    ``card.bf16`` has their mean difference in levels of 255 and the share of values within 2, as
+    ``fst.inference.bfloat16`` measures them when a style is made. A card without them says no. No
+    checksum covers them: a card that lies about them costs some quality where the processor has
+    bfloat16, and ``--precision exact`` does not ask it.
+    """
+    off, within = card.bf16.get("mean_difference"), card.bf16.get("within_2_levels")
+    return (
+        off is not None
+        and within is not None
+        and 0 <= off <= MOST_DIFFERENCE
+        and LEAST_WITHIN_2 <= within <= 1
+    )
+
+
+def bf16_in_words(card: Card) -> str:
+    """``may_run_fast`` with its figures, for people."""
+    off, within = card.bf16.get("mean_difference"), card.bf16.get("within_2_levels")
+    if off is None or within is None:
+        return "not measured: exact unless --precision fast is said"
+    return (
+        f"{'near enough' if may_run_fast(card) else 'too far'} for --precision auto: {off:.2f} "
+        f"levels from float32 on average, {within:.1%} of values within 2"
+    )
 
 
 def is_plain_name(name: object) -> bool:

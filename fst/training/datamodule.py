@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fst.data.dataset import CenterCrops, PhotoBatch, PhotoFolder, collate
-from fst.data.photo_files import training_and_held_out
+from fst.data.dataset import CenterCrops, PhotoBatch, PhotoFolder, collate, square_crop
+from fst.data.photo_files import open_photo, training_and_held_out
+from fst.nets.style_file import MIN_SIDE
 from fst.system.signals import outlive_signals
 
 
@@ -107,6 +108,16 @@ class PhotoData(pl.LightningDataModule):
         """The training crops of samples ``first`` and on (count, 3, size, size), RGB in [0, 1]."""
         photos = self.train_set()
         return collate([photos[first + k] for k in range(count)]).photos
+
+    def held_out(self, count: int, largest: int) -> Iterator[Tensor]:
+        """The middle squares (1, 3, S, S) of the first held-out photos, RGB in [0, 1].
+
+        At their own size, of at most ``largest`` pixels a side.
+        """
+        for path in self.val_paths[:count]:
+            photo = open_photo(path)
+            side = min(photo.size)
+            yield square_crop(photo, side, (0.5, 0.5), max(MIN_SIDE, min(side, largest)))
 
     def train_dataloader(self) -> TimedLoader:
         """Called by Lightning after a checkpoint is restored, so it starts at the next step."""
