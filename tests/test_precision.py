@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from fst.benchmark import passes
 from fst.cli import main
 from fst.errors import FstError
 from fst.experiments import precision
@@ -290,7 +291,12 @@ def openvino(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Makes OpenVINO installed, and its processor one with bfloat16 or without."""
     monkeypatch.setitem(backends.RUNTIMES, "openvino", FakeOpenVino)
     monkeypatch.setattr(backends, "find_spec", lambda name: name)
-    return lambda has: monkeypatch.setattr(backends, "openvino_has_bfloat16", lambda: has)
+
+    def processor(has: bool) -> None:
+        for module in (backends, passes):
+            monkeypatch.setattr(module, "openvino_has_bfloat16", lambda: has)
+
+    return processor
 
 
 @pytest.mark.parametrize("backend", ["auto", "openvino"])
@@ -370,3 +376,15 @@ def test_openvino_is_asked_for_float32_by_name(
     for asked, hint in (("auto", "f32"), ("exact", "f32"), ("fast", "bf16")):
         Stylizer(tiny_style, device="cpu", backend="openvino", precision=asked)
         assert hints.pop() == hint
+
+
+def test_a_benchmark_compares_exact_passes_and_has_a_line_for_the_fast_one(
+    openvino: Callable[[bool], None], tiny_style: Path, tmp_path: Path
+) -> None:
+    path = with_card(tiny_style, tmp_path, NEAR)
+    for has, names in ((True, ["openvino, fast"]), (False, [])):
+        openvino(has)
+        assert passes.fast_backends() == names
+    openvino(True)
+    assert passes.opened_as("openvino", path).precision == "float32"
+    assert passes.opened_as("openvino, fast", path).precision == "bfloat16"

@@ -29,7 +29,13 @@ from fst.benchmark.timing import (
     whole_process,
 )
 from fst.benchmark.twins import new_net
-from fst.inference.backends import RUNTIMES, Backend, installed, open_backend
+from fst.inference.backends import (
+    RUNTIMES,
+    Backend,
+    installed,
+    open_backend,
+    openvino_has_bfloat16,
+)
 from fst.nets.style_card import Card
 from fst.nets.style_file import load_style, save_style
 from fst.system.machine import keep_freed_memory, keep_memory_as_usual
@@ -126,6 +132,17 @@ def backends() -> list[str]:
     return ["torch", *(name for name in RUNTIMES if installed(name))]
 
 
+def fast_backends() -> list[str]:
+    """``openvino, fast`` where OpenVINO says that this processor has bfloat16."""
+    return ["openvino, fast"] if installed("openvino") and openvino_has_bfloat16() else []
+
+
+def opened_as(name: str, style: Path) -> Backend:
+    """A backend in float32, or with ``, fast`` after its name in bfloat16."""
+    backend, _, precision = name.partition(", ")
+    return open_backend(backend, style, device="cpu", precision=precision or "exact")
+
+
 def benchmark_pass(
     *,
     machine: Machine,
@@ -143,7 +160,7 @@ def benchmark_pass(
     with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
         style = untrained_style(Path(folder), width)
         net = load_style(style)[0].eval()
-        opened = {name: open_backend(name, style) for name in backends()}
+        opened = {name: opened_as(name, style) for name in [*backends(), *fast_backends()]}
         for size in sizes:
             pixels = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), dtype=np.uint8)
             reference = plain_pass(net, pixels).astype(int)
@@ -205,4 +222,4 @@ def probe(name: str, style: str, size: str) -> None:
     if name == "plain":
         plain_pass(load_style(style)[0].eval(), pixels)
         return
-    _own(open_backend(name, Path(style)), pixels)
+    _own(opened_as(name, Path(style)), pixels)

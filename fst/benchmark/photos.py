@@ -21,7 +21,7 @@ def benchmark_folder(photos: Sequence[Path], *, style: str, size: int, count: in
     with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
         files = sample_folder(Path(folder), photos, size, count)
         for name in backends():
-            stylizer = Stylizer(style, backend=name)
+            stylizer = Stylizer(style, backend=name, precision="exact")
             stylizer.pixels(to_array(read_picture(files[0]).rgb))
             rows.append(folder_row(stylizer, files, name=name, size=size))
     return rows
