@@ -92,13 +92,27 @@ def test_the_dockerfile_copies_what_the_package_is_built_from(
     assert {word for word, _ in steps} <= parts["KNOWN"]
     copied = {word for kind, rest in steps if kind == "COPY" for word in rest.split()[:-1]}
     built_from = {"pyproject.toml", project["project"]["readme"], "constraints.txt"}
-    built_from |= {*project["project"]["license-files"], "fst"}
+    built_from |= {*project["project"]["license-files"], "fst", "light.txt", "light-openvino.txt"}
     built_from |= set(project["tool"]["setuptools"]["package-dir"].values())
     assert copied == built_from
     kept = (ROOT / ".dockerignore").read_text().splitlines()
     assert {line[1:] for line in kept if line.startswith("!")} == copied
     oldest = project["project"]["requires-python"].removeprefix(">=")
-    assert ("FROM", f"python:{oldest}-slim") in steps
+    stages = parts["stages"]((ROOT / "Dockerfile").read_text())
+    assert [*stages] == ["light", "full"]  # without --target, docker build makes the last
+    for name, of_stage in stages.items():
+        assert of_stage[0] == ("FROM", f"python:{oldest}-slim AS {name}")
+    user = [rest for word, rest in stages["light"] if word == "USER"]
+    assert user == ["1000:1000"]
+
+
+@pytest.mark.parametrize("name", ["light.txt", "light-openvino.txt"])
+def test_a_light_installation_has_the_versions_of_the_constraints(name: str) -> None:
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line[:1] not in "#"]
+    for package, version in (line.split("==") for line in lines):
+        assert constraints()[package] == version
+    assert ("onnxruntime" in str(lines)) == (name == "light.txt")
+    assert ("openvino" in str(lines)) != (name == "light.txt")
 
 
 @pytest.mark.parametrize(("more", "code"), [("", 0), ("RUN exit 3\nRUN echo unreached\n", 3)])
@@ -120,3 +134,27 @@ def test_steps_of_a_dockerfile_run_in_an_empty_folder_until_one_fails(
     shown = capfd.readouterr().out
     assert "some" in shown.splitlines()
     assert "unreached" not in shown.splitlines()
+
+
+def test_a_stage_of_a_dockerfile_is_run_by_its_name_with_its_command_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("venv.create", lambda folder, with_pip: None)
+    lines = "FROM x AS first\nARG WORD=hello\nRUN echo $WORD $(basename $HOME)\n"
+    lines += 'ENTRYPOINT ["bash"]\nFROM x AS last\nRUN echo last\n'
+    (tmp_path / "Dockerfile").write_text(lines)
+    for name in ("empty", "again", "photos", "wrong"):
+        (tmp_path / name).mkdir()
+    script = runpy.run_path(str(ROOT / "scripts" / "proofs" / "dockerfile_steps.py"))
+    run_steps, file = script["run_steps"], tmp_path / "Dockerfile"
+    (tmp_path / "empty" / "image").mkdir()
+    given = {"photos": tmp_path / "photos", "words": ["-c", "echo $HOME > made"]}
+    assert run_steps(file, tmp_path / "empty", target="first", **given) == 0
+    assert (tmp_path / "photos" / "made").read_text() == "/\n"
+    said = capfd.readouterr().out.splitlines()
+    assert "hello home" in said
+    assert "last" not in said
+    (tmp_path / "again" / "image").mkdir()
+    assert run_steps(file, tmp_path / "again") == 0
+    assert "last" in capfd.readouterr().out.splitlines()
+    assert run_steps(file, tmp_path / "wrong", target="nope") == 2

@@ -8,8 +8,11 @@ on some processors, the pictures are as near as the style's card says (``fst.net
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
@@ -97,6 +100,8 @@ class OnnxBackend:
     device, precision = "cpu", "float32"
 
     def __init__(self, graph: bytes, *, threads: int) -> None:
+        # 1.31 would leave an id of this machine and a database to be sent in the home folder
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -120,9 +125,7 @@ class OpenVinoBackend:
     device = "cpu"
 
     def __init__(self, graph: bytes, *, threads: int, bfloat16: bool = False) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = _openvino().Core()
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
@@ -137,6 +140,18 @@ class OpenVinoBackend:
         return self._run([pixels])[0]
 
 
+def _openvino() -> Any:
+    """The package, without its telemetry, which would leave an id in the home folder."""
+    telemetry = "openvino_telemetry"
+    if telemetry in sys.modules:
+        return import_module("openvino")
+    sys.modules[telemetry] = None  # type: ignore[assignment]  # what cannot be imported is left out
+    try:
+        return import_module("openvino")
+    finally:
+        del sys.modules[telemetry]
+
+
 RUNTIMES: dict[str, Callable[..., Backend]] = {"onnx": OnnxBackend, "openvino": OpenVinoBackend}
 
 
@@ -147,9 +162,7 @@ def installed(backend: str) -> bool:
 
 def openvino_has_bfloat16() -> bool:
     """Whether OpenVINO says that this processor gains by bfloat16. Nothing is timed."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def open_backend(

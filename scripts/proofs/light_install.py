@@ -4,14 +4,15 @@
 python scripts/proofs/light_install.py --hide     # in a full one, whose own packages are hidden
 
 Every command in one process: each shipped style stylizes a photo, `--help` of all, list, info,
-paint, prepare, sheet, export, `Stylizer`; then the sentence of all that needs PyTorch. Exit code 1
-at the first that is not so.
+paint, prepare, sheet, export, `Stylizer`; then the sentence of all that needs PyTorch. Nothing may
+be left in the home folder. Exit code 1 at the first that is not so.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -138,8 +139,12 @@ def main() -> int:
     if sys.argv[1:] == ["--hide"]:
         sys.meta_path[:] = [Light if f is PathFinder else f for f in sys.meta_path]
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        Path("home").mkdir()
+        os.environ["HOME"] = f"{folder}/home"
         use_styles(few="--hide" in sys.argv)
         ask_for_more()
+        left = [*Path("home").iterdir()]
+        check(not left, f"something is left in the home folder: {left}")
     found = HIDDEN & {*sys.modules}
     check(not found, f"imported all the same: {', '.join(sorted(found))}")
     print("all of it works")
