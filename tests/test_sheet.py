@@ -56,9 +56,7 @@ def test_a_sweep_of_two_settings_is_one_grid_and_a_ranked_table(
         assert min(sheet.size) > 2 * 64
 
 
-def test_runs_of_different_length_compare(
-    train: Train, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_of_different_length_compare(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["loss=relative", "loss.tv_weight=0", "trainer.val_check_interval=null"]
     words += ["net.width=6", "previews.photos=0"]
     for steps in (1, 60):
