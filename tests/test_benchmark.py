@@ -1,6 +1,7 @@
 """`fst benchmark`: its stopwatch is right, and a gross loss of speed is a failed test."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,8 +10,11 @@ import pytest
 import torch
 
 from fst.benchmark.floors import Machine, count_flops
+from fst.benchmark.own_process import OwnProcess
 from fst.benchmark.parts import LEAST_RATIOS, cpu_parts, device_parts
-from fst.benchmark.report import line_of, tables
+from fst.benchmark.pass_processes import contestants, pass_process
+from fst.benchmark.passes import MEGAPIXELS, benchmark_megapixels, untrained_style
+from fst.benchmark.report import line_of, plot_passes, tables
 from fst.benchmark.timing import Row, Timing, race, whole_process
 from fst.cli import main
 from fst.commands.benchmark import DEVICE_PARTS, PARTS, _parser
@@ -59,6 +63,63 @@ def test_a_process_is_timed_from_outside_with_its_peak_memory() -> None:
     assert whole_process([sys.executable, "-c", "raise SystemExit(3)"]).code == 3
 
 
+WORK = """
+import numpy as np
+
+def work(held_mb):
+    print("a library's word")
+    def run():
+        return np.ones(held_mb * 2**20, np.uint8)[:7]
+    return run
+
+def fails():
+    raise RuntimeError("no such device")
+"""
+
+
+def test_a_contestant_in_a_process_of_its_own_answers_and_has_a_peak_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fst_works.py").write_text(WORK)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}")
+    with OwnProcess("fst_works:work", held_mb=100) as process:
+        process.wait()
+        assert process.peak_mb < 100
+        assert process.result().shape == (7,)
+        process()
+        assert 100 < process.calls_mb - process.held_mb < 150
+        assert process.peak_mb == process.calls_mb
+    with OwnProcess("fst_works:fails") as process, pytest.raises(RuntimeError) as caught:
+        process()
+    assert str(caught.value) == ("the process ended with exit code 1: RuntimeError: no such device")
+
+
+def test_a_backend_that_needs_no_torch_has_a_process_without_it(tmp_path: Path) -> None:
+    style, light = untrained_style(tmp_path, 4), [n for n in contestants() if n in ("onnx",)]
+    for name in light:
+        with pass_process(name, style=style, channels=4, height=32, width=48) as process:
+            assert process.result().shape == (1, 3, 32, 48)
+            assert process.peak_mb < 300
+
+
+def test_passes_by_megapixels_have_rows_and_a_plot_and_say_what_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fst.benchmark.passes.contestants", lambda: ["onnx"])
+    machine = Machine(flops=1e9, bandwidth=1.0)
+    rows = list(
+        benchmark_megapixels(machine=machine, megapixels=[0.004, 9e3], width=4, repetitions=1)
+    )
+    assert [(row.name, row.size) for row in rows] == [("onnx", 64), ("onnx", 94868)]
+    assert all(row.part == MEGAPIXELS for row in rows)
+    assert all((row.peak_mb or 0) > 50 and row.floor_ms for row in rows[:1])
+    assert "not timed: needs" in rows[1].note
+    table = tables(rows)
+    assert "repetitions: 1 after 1 to warm up" in table
+    assert "| onnx | 94868 | 1 |  |  |" in table
+    assert plot_passes(rows, "svg").startswith(b"<?xml")
+
+
 def test_unknown_parts_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "--only", "everything"]) == 2
     assert "--only everything is unknown; use some of step,loading" in capsys.readouterr().err
@@ -71,6 +132,9 @@ def test_unknown_parts_are_refused_by_name(capsys: pytest.CaptureFixture[str]) -
         (["--repetitions", "0"], "'0' is not a whole number of 1 or more"),
         (["--device", "cpu", "--shapes", "512"], "'512' is not like 512x512,1920x1080"),
         (["--plot", "plot.gif"], "must end in one of .png, .svg, .pdf"),
+        (["--plot", "plot.svg"], "--plot needs the part megapixels; add it to --only"),
+        (["--megapixels", "1,0"], "'1,0' is not like 0.25,1,16"),
+        (["--megapixels", "1,big"], "'1,big' is not like 0.25,1,16"),
         (["--json", "/dev/null/rows.jsonl"], "/dev/null cannot be"),
     ],
 )
@@ -104,7 +168,7 @@ def test_a_ratio_that_is_lost_fails_the_quick_run(
 
     monkeypatch.setattr(step, "benchmark_step", slower)
     assert main(["benchmark", "--quick", "--only", "step"]) == 1
-    assert "training step, fst, VGG-16: 0.5 times, at least 1.2 is asked" in capsys.readouterr().err
+    assert "training step, fst, VGG-16: 0.5 times, at least 0.7 is asked" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fst.benchmark.plain import plain_stylized
+from fst.benchmark.plain import PlainNet, pixels_of
 from fst.benchmark.step import arithmetic
 from fst.inference.pixel_net import PixelNet
 from fst.inference.pt2_file import aoti_package, program_of
@@ -28,27 +29,21 @@ FORMS = (
     ".pt2, half",
     "AOTInductor, half",
 )
+EXACT = "fst, float32, no TF32"  # what the others' pixels are compared with
 COMPILED = ("compiled", "graphs", "AOTInductor, half")  # how the names end of what takes a minute
 
 
-class PlainPixels(nn.Module):
-    """``fst.benchmark.plain`` from 8-bit pixels to 8-bit pixels."""
-
-    def __init__(self, net: TransformerNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type."""
-        return (plain_stylized(self.net, pixels.float() / 255) * 255).round().to(torch.uint8)
-
-
 def form_of(name: str, net: TransformerNet, device: str, folder: Path) -> Pass:
-    """One of ``FORMS`` of a net, ready to run on ``device``."""
+    """One of ``FORMS`` of a net, or ``EXACT``, ready to run on ``device``.
+
+    The plain ones have a net of the same size and of weights of their own.
+    """
     if name.startswith("plain"):
-        return _switched(PlainPixels(net).to(device), tf32="no TF32" not in name, ours=False)
+        plain = PlainNet(net.width, net.residual_blocks).to(device)
+        return _switched(partial(pixels_of, plain), tf32="no TF32" not in name, ours=False)
     if "half" not in name:
-        return _switched(PixelNet(net).to(device), tf32=True, ours=True)
+        tf32 = name != EXACT
+        return _switched(PixelNet(net).to(device), tf32=tf32, ours=True)
     half = PixelNet(copy.deepcopy(net).half()).to(device).eval()
     if name == "fst, half":
         return _switched(half, tf32=True, ours=True)

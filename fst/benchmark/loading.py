@@ -6,11 +6,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 
-from fst.benchmark.plain import plain_photos
+from fst.benchmark.plain import photo_batches
 from fst.benchmark.timing import Contestant, Row, race
 from fst.data.dataset import PhotoFolder
 from fst.data.prepared_folder import cached_photos, prepare
@@ -30,8 +29,8 @@ def benchmark_loading(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
-        jpegs, cache = Path(folder, "jpeg"), Path(folder, "cache")
-        jpegs.mkdir()
+        jpegs, cache = Path(folder, "plain", "jpeg"), Path(folder, "cache")
+        jpegs.mkdir(parents=True)
         for number in range(count):
             image = Image.open(photos[number % len(photos)]).convert("RGB")
             shape = (640, 480) if image.width >= image.height else (480, 640)
@@ -44,9 +43,8 @@ def benchmark_loading(
             name: PhotoFolder(paths=paths, size=size, crop_scale=(0.75, 1.0), flip=True, seed=0)
             for name, paths in sources.items()
         }
-        rng = np.random.default_rng(0)
         contestants: dict[str, Contestant] = {
-            "plain": lambda: plain_photos(sources["JPEG"], size, rng),
+            "plain": lambda: list(photo_batches(jpegs.parent, size=size, batch=4)),
             "decoding alone": lambda: [Image.open(p).convert("RGB") for p in sources["JPEG"]],
             "fst, JPEG": lambda: [folders["JPEG"][k] for k in range(count)],
             "fst, prepared": lambda: [folders["cache"][k] for k in range(count)],

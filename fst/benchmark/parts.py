@@ -21,8 +21,8 @@ Part = Callable[[], Iterator[Line]]
 # What --quick insists on, of the fastest calls: far below what was measured, so that only a gross
 # loss is one.
 LEAST_RATIOS = {
-    ("training step", "fst, VGG-16"): 1.2,
-    ("training step", "fst, lite"): 1.8,
+    ("training step", "fst, VGG-16"): 0.7,
+    ("training step", "fst, lite"): 1.2,
     ("loading", "fst, prepared"): 1.7,
     ("single pass", "torch"): 0.7,
     ("single pass", "onnx"): 0.8,
@@ -136,13 +136,20 @@ def cpu_parts(
                 width=options.width,
                 warm_up=warm_up,
                 repetitions=few,
-                memory=not quick,
             )
         ),
     }
     if quick:
         return parts
     return parts | {
+        "megapixels": lambda: rows_and_lines(
+            passes.benchmark_megapixels(
+                machine=found,
+                megapixels=options.megapixels,
+                width=options.width,
+                repetitions=min(repetitions, 3),
+            )
+        ),
         "folder": lambda: rows_and_lines(
             photos.benchmark_folder(files, style=options.style, size=512, count=100)
         ),

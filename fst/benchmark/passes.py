@@ -1,13 +1,14 @@
 """How fast a trained style makes one picture: each backend on a CPU, each form of a net on a GPU.
 
-The forms run on a CPU too, at small sizes, which is how they are tested.
+Contestants on a CPU are processes of their own. The forms run on a CPU too, at small sizes, which
+is how they are tested.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import torch
 from torch import Tensor
 
 from fst.benchmark.floors import Machine, count_flops, least_bytes
-from fst.benchmark.forms import FORMS, Pass, form_of
-from fst.benchmark.plain import plain_stylized
+from fst.benchmark.forms import EXACT, FORMS, Pass, form_of
+from fst.benchmark.pass_processes import PLAIN, contestants, expected_bytes, pass_process
+from fst.benchmark.plain import single_pass
+from fst.benchmark.report import MEGAPIXELS
 from fst.benchmark.timing import (
     Contestant,
     Row,
@@ -26,21 +29,11 @@ from fst.benchmark.timing import (
     peak_mb,
     race,
     that_work,
-    whole_process,
 )
 from fst.benchmark.twins import new_net
-from fst.inference.backends import (
-    RUNTIMES,
-    Backend,
-    installed,
-    open_backend,
-    openvino_has_bfloat16,
-)
 from fst.nets.style_card import Card
-from fst.nets.style_file import load_style, save_style
-from fst.system.machine import keep_freed_memory, keep_memory_as_usual
-
-PROBE = "import sys; from fst.benchmark.passes import probe; probe(*sys.argv[1:])"
+from fst.nets.style_file import save_style
+from fst.system.memory import available_memory
 
 
 def benchmark_device_pass(
@@ -61,7 +54,7 @@ def benchmark_device_pass(
     """
     torch.manual_seed(0)
     net = new_net(width).to(device).eval()
-    exact = form_of("plain, no TF32", net, device, Path())
+    exact = form_of(EXACT, net, device, Path())
     with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
         runs, broken = attempted(
             {name: partial(form_of, name, net, device, Path(folder)) for name in forms}
@@ -74,15 +67,16 @@ def benchmark_device_pass(
                 torch.compiler.reset()  # else another shape is compiled for any
                 shape = (batch, 3, height, across)
                 pixels = photo_like(shape).to(device)
-                contestants: dict[str, Contestant] = {
+                wanted: dict[str, Contestant] = {
                     name: partial(run, pixels) for name, run in runs.items()
                 }
-                contestants, failed = that_work(contestants)
-                timings = race(contestants, warm_up=warm_up, repetitions=repetitions, device=device)
+                working, failed = that_work(wanted)
+                timings = race(working, warm_up=warm_up, repetitions=repetitions, device=device)
                 floors = batch * flops / machine.flops, batch * moved / machine.bandwidth
                 reference = _attempt(exact, pixels)
                 for name, timing in timings.items():
-                    off = _difference(reference, _attempt(runs[name], pixels))
+                    plain = name.startswith(PLAIN)  # of other weights
+                    off = "" if plain else _difference(reference, _attempt(runs[name], pixels))
                     yield Row.of(
                         "single pass",
                         name,
@@ -93,7 +87,7 @@ def benchmark_device_pass(
                         device=device,
                         dtype="float16" if "half" in name else "float32",
                         floor_s=max(floors),
-                        peak_mb=peak_mb(contestants[name], device),
+                        peak_mb=peak_mb(working[name], device),
                         note=f"{across}x{height}; {timing.median_s / max(floors):.1f} floors "
                         f"(operations {1e3 * floors[0]:.2f} ms, bytes {1e3 * floors[1]:.2f} ms)"
                         + off,
@@ -127,66 +121,90 @@ def _difference(reference: Tensor | None, got: Tensor | None) -> str:
     return f"; from float32 at most {int(off.max())} of 255, {off.float().mean():.3f} on average"
 
 
-def backends() -> list[str]:
-    """Those that are installed here."""
-    return ["torch", *(name for name in RUNTIMES if installed(name))]
-
-
-def fast_backends() -> list[str]:
-    """``openvino, fast`` where OpenVINO says that this processor has bfloat16."""
-    return ["openvino, fast"] if installed("openvino") and openvino_has_bfloat16() else []
-
-
-def opened_as(name: str, style: Path) -> Backend:
-    """A backend in float32, or with ``, fast`` after its name in bfloat16."""
-    backend, _, precision = name.partition(", ")
-    return open_backend(backend, style, device="cpu", precision=precision or "exact")
-
-
 def benchmark_pass(
-    *,
-    machine: Machine,
-    sizes: Sequence[int],
-    width: int,
-    warm_up: int,
-    repetitions: int,
-    memory: bool,
+    *, machine: Machine, sizes: Sequence[int], width: int, warm_up: int, repetitions: int
 ) -> Iterator[Row]:
     """One photo of size x size pixels, 8-bit to 8-bit, on the CPU: plain and each backend.
 
-    The steady state, and, if ``memory`` is asked for, the peak memory of a process of its own that
-    loads the style and makes one picture. Untrained weights: the time is the same.
+    Each contestant is a process of its own, and they take turns; the peak memory is that of the
+    process since its start. Untrained weights: the time is the same.
     """
+    floor_s = _floor_s(width, machine)
     with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
         style = untrained_style(Path(folder), width)
-        net = load_style(style)[0].eval()
-        opened = {name: opened_as(name, style) for name in [*backends(), *fast_backends()]}
         for size in sizes:
-            pixels = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), dtype=np.uint8)
-            reference = plain_pass(net, pixels).astype(int)
-            contestants: dict[str, Contestant] = {"plain": partial(_plain, net, pixels)}
-            contestants |= {k: partial(_own, backend, pixels) for k, backend in opened.items()}
-            flops = count_flops(lambda pixels=pixels: plain_pass(net, pixels))  # type: ignore[misc]
-            timings = race(contestants, warm_up=warm_up, repetitions=repetitions)
-            for name, timing in timings.items():
-                note, peak = "", None
-                if name in opened:
-                    off = np.abs(opened[name](pixels).astype(int) - reference).max()
-                    note = f"at most {off} of 255 from plain"
-                if memory:
-                    done = whole_process([sys.executable, "-c", PROBE, name, str(style), str(size)])
-                    peak = done.peak_mb
-                yield Row.of(
-                    "single pass",
-                    name,
-                    timing,
-                    against=timings["plain"],
-                    size=size,
-                    batch=1,
-                    floor_s=flops / machine.flops,
-                    peak_mb=peak,
-                    note=note,
-                )
+            with ExitStack() as open_processes:
+                processes = {
+                    name: open_processes.enter_context(
+                        pass_process(name, style=style, channels=width, height=size, width=size)
+                    )
+                    for name in contestants()
+                }
+                timings = race(processes, warm_up=warm_up, repetitions=repetitions)
+                exact = processes["torch"].result().astype(int)
+                for name, timing in timings.items():
+                    process, note = processes[name], ""
+                    if name not in (PLAIN, "torch"):
+                        off = np.abs(process.result().astype(int) - exact).max()
+                        note = f"at most {off} of 255 from torch"
+                    yield Row.of(
+                        "single pass",
+                        name,
+                        timing,
+                        against=timings[PLAIN],
+                        size=size,
+                        batch=1,
+                        floor_s=floor_s * size**2,
+                        peak_mb=process.peak_mb,
+                        note=note,
+                    )
+
+
+def benchmark_megapixels(
+    *, machine: Machine, megapixels: Sequence[float], width: int, repetitions: int
+) -> Iterator[Row]:
+    """One square photo by its number of pixels, on the CPU, each contestant alone on the machine.
+
+    As in ``benchmark_pass``, but one process after the other, as large photos need all the memory.
+    What would not fit is a row that says so.
+    """
+    floor_s = _floor_s(width, machine)
+    with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
+        style = untrained_style(Path(folder), width)
+        for millions in megapixels:
+            side = 4 * round((1e6 * millions) ** 0.5 / 4)
+            plain = None
+            for name in contestants():
+                needed = expected_bytes(name, channels=width, pixels=side**2)
+                free = available_memory()
+                if needed > free:
+                    lack = f"needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} are free"
+                    yield from failures(MEGAPIXELS, {name: lack}, device="cpu", size=side, batch=1)
+                    continue
+                with pass_process(
+                    name, style=style, channels=width, height=side, width=side
+                ) as process:
+                    timing = race({name: process}, warm_up=1, repetitions=repetitions)[name]
+                    if name == PLAIN:
+                        plain = timing
+                    yield Row.of(
+                        MEGAPIXELS,
+                        name,
+                        timing,
+                        against=plain,
+                        size=side,
+                        batch=1,
+                        floor_s=floor_s * side**2,
+                        peak_mb=process.peak_mb,
+                        note=f"{millions:g} MP",
+                    )
+
+
+def _floor_s(channels: int, machine: Machine) -> float:
+    """The least seconds that a pixel takes, of a plain net of so many channels."""
+    side = 64
+    flops = count_flops(single_pass(height=side, width=side, channels=channels))
+    return flops / side**2 / machine.flops
 
 
 def untrained_style(folder: Path, width: int) -> Path:
@@ -196,30 +214,3 @@ def untrained_style(folder: Path, width: int) -> Path:
     net = new_net(width)
     save_style(path, net, Card(name=path.stem, net=net.arguments), half=False)
     return path
-
-
-@torch.no_grad()
-def plain_pass(net: torch.nn.Module, pixels: np.ndarray) -> np.ndarray:
-    """pixels (B, 3, H, W) uint8 RGB -> the plain net's, the same shape and type."""
-    stylized = plain_stylized(net, torch.from_numpy(pixels).float() / 255)  # type: ignore[arg-type]
-    return (stylized * 255).round().to(torch.uint8).numpy()
-
-
-def _plain(net: torch.nn.Module, pixels: np.ndarray) -> None:
-    keep_memory_as_usual()
-    plain_pass(net, pixels)
-
-
-def _own(backend: Backend, pixels: np.ndarray) -> None:
-    if backend.name == "torch":
-        keep_freed_memory()  # as fst stylize does
-    backend(pixels)
-
-
-def probe(name: str, style: str, size: str) -> None:
-    """One picture in a process whose peak memory is looked at from outside."""
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, int(size), int(size)), dtype=np.uint8)
-    if name == "plain":
-        plain_pass(load_style(style)[0].eval(), pixels)
-        return
-    _own(opened_as(name, Path(style)), pixels)

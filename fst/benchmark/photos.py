@@ -8,11 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fst.benchmark.loading import sample_folder
-from fst.benchmark.passes import backends
+from fst.benchmark.pass_processes import PLAIN, contestants
 from fst.benchmark.timing import Row, Timing, race, summary, whole_process
 from fst.inference.photo_jobs import Job, Limits, stylize_files
 from fst.inference.stylizer import Stylizer
 from fst.pictures.image import read_picture, to_array
+
+
+def backends() -> list[str]:
+    """Those that are installed here."""
+    return [name for name in contestants() if name != PLAIN]
 
 
 def benchmark_folder(photos: Sequence[Path], *, style: str, size: int, count: int) -> list[Row]:

@@ -1,60 +1,111 @@
-"""The yardstick of ``fst benchmark``: the same mathematics as most public code has it.
+"""The yardstick of ``fst benchmark``: what people run who do not run this.
 
-Nothing of the product uses this file. It is eager float32 on contiguous memory, written with
-PyTorch's own layers: padding, convolution, normalization and ReLU each by itself; a whole VGG-16 to
-relu4_3 for both pictures, with the gradients of its weights, as its parameters are left trainable;
-photos decoded at full resolution, in the process that trains.
+The most copied public implementation is ``fast_neural_style`` of pytorch/examples (files
+``neural_style.py``, ``transformer_net.py``, ``vgg.py``, ``utils.py`` in its folder
+``neural_style``). This file does what that one does, in code of our own; nothing of the product
+uses it, and it uses nothing of the product. What it mirrors, line by line of a training:
+
+- the net (``TransformerNet``): 32 channels first, five residual blocks, a reflection padding of its
+  own before every convolution, nearest-neighbor enlargement by two, affine instance normalization,
+  no function at the end: RGB in 0 .. 255 in and, nearly, out. ``PlainNet``
+- the loss network (``Vgg16(requires_grad=False)``): torchvision's VGG-16 in four pieces up to
+  relu4_3, ReLUs in place, no gradients for its weights; every call runs all four pieces and returns
+  their four results. ``PlainVGG16``; its weights are random here, which changes no time
+- the photos (``ImageFolder`` and ``DataLoader(dataset, batch_size=4)``): decoded by Pillow in the
+  process that trains, without workers or shuffling, ``Resize(256)`` and ``CenterCrop(256)``, times
+  255. ``photo_batches``
+- the style: the painting repeated for each picture of a batch, its four Gram matrices computed
+  once. ``style_grams``
+- a step (``train``): the net; both pictures divided by 255 in place and normalized by ImageNet's
+  mean and deviation; the whole loss network for each of the two; content at relu2_2, times 1e5;
+  Gram matrices, of a product divided by C*H*W, at all four, times 1e10; no total variation; Adam
+  with 1e-3; both losses fetched as numbers at each step. ``training_step``
+- a picture (``stylize``): float32 without gradients, clamped to 0 .. 255 and cut to whole numbers.
+  ``single_pass``
+- and what it does not do: everything is eager, float32, in contiguous memory, with the system's
+  allocator as it is: so it is timed in a process of its own, where no setting of ours reaches it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
-
-from fst.nets.transformer_net import ConvLayer, TransformerNet
 
 VGG16_TO_RELU4_3 = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8))  # by block: channels, in units of 64
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # the last of each block
-CONTENT_LAYER = "relu3_3"
+CONTENT_LAYER = "relu2_2"
+CONTENT_WEIGHT, STYLE_WEIGHT = 1e5, 1e10
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for RGB in [0, 1]
 
 
-def plain_stylized(net: TransformerNet, content: Tensor) -> Tensor:
-    """The forward pass of ``net``: content (B, 3, H, W), RGB in [0, 1] -> the same."""
+class Padded(nn.Module):
+    """A reflection padding and a convolution, after an enlargement where there is one."""
 
-    def convolved(layer: ConvLayer, x: Tensor) -> Tensor:
-        conv = layer.conv
-        pad = conv.kernel_size[0] // 2
-        padded = F.pad(x, (pad, pad, pad, pad), mode="reflect")
-        return F.conv2d(padded, conv.weight, conv.bias, conv.stride)
+    def __init__(
+        self, channels: int, out: int, kernel: int, *, stride: int = 1, enlarge: bool = False
+    ) -> None:
+        super().__init__()
+        self.enlarge = nn.Upsample(scale_factor=2, mode="nearest") if enlarge else nn.Identity()
+        self.pad = nn.ReflectionPad2d(kernel // 2)
+        self.conv = nn.Conv2d(channels, out, kernel, stride)
 
-    def normalized(norm: nn.Module, x: Tensor) -> Tensor:
-        return F.instance_norm(x, weight=norm.weight, bias=norm.bias)  # type: ignore[arg-type]
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, channels, H, W) -> (B, out, ...): twice, once or half as high and wide."""
+        return self.conv(self.pad(self.enlarge(x)))
 
-    def enlarged(x: Tensor, like: Tensor) -> Tensor:
-        corners = None if net.upsampling == "nearest" else False
-        doubled = F.interpolate(x, scale_factor=2, mode=net.upsampling, align_corners=corners)
-        return doubled[..., : like.shape[-2], : like.shape[-1]]
 
-    full = F.relu(normalized(net.norm1, convolved(net.conv1, content)))
-    half = F.relu(normalized(net.norm2, convolved(net.down1, full)))
-    x = F.relu(normalized(net.norm3, convolved(net.down2, half)))
-    for block in net.residual:
-        y = F.relu(normalized(block.norm1, convolved(block.conv1, x)))  # type: ignore
-        x = x + normalized(block.norm2, convolved(block.conv2, y))  # type: ignore
-    x = F.relu(normalized(net.norm4, convolved(net.up1.conv, enlarged(x, half))))
-    x = F.relu(normalized(net.norm5, convolved(net.up2.conv, enlarged(x, full))))
-    return (1 + torch.tanh(net.output_gain * convolved(net.conv2, x))) / 2
+class Residual(nn.Module):
+    """Two convolutions with their normalizations, and the sum."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = Padded(channels, channels, 3)
+        self.first_norm = nn.InstanceNorm2d(channels, affine=True)
+        self.second = Padded(channels, channels, 3)
+        self.second_norm = nn.InstanceNorm2d(channels, affine=True)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> the same shape."""
+        y = self.relu(self.first_norm(self.first(x)))
+        return self.second_norm(self.second(y)) + x
+
+
+class PlainNet(nn.Module):
+    """The net: content (B, 3, H, W), RGB in 0 .. 255, sides divisible by 4 -> the same shape.
+
+    Its parameters are in the order of ``TransformerNet``'s. Another ``width`` or number of
+    ``blocks`` than 32 and 5 is for comparisons with one of ours.
+    """
+
+    def __init__(self, width: int = 32, blocks: int = 5) -> None:
+        super().__init__()
+
+        def normalized(layer: Padded) -> list[nn.Module]:
+            norm = nn.InstanceNorm2d(layer.conv.out_channels, affine=True)
+            return [layer, norm, nn.ReLU()]
+
+        self.layers = nn.Sequential(
+            *normalized(Padded(3, width, 9)),
+            *normalized(Padded(width, 2 * width, 3, stride=2)),
+            *normalized(Padded(2 * width, 4 * width, 3, stride=2)),
+            *(Residual(4 * width) for _ in range(blocks)),
+            *normalized(Padded(4 * width, 2 * width, 3, enlarge=True)),
+            *normalized(Padded(2 * width, width, 3, enlarge=True)),
+            Padded(width, 3, 9),
+        )
+
+    def forward(self, content: Tensor) -> Tensor:
+        return self.layers(content)
 
 
 class PlainVGG16(nn.Module):
-    """VGG-16 to relu4_3 as layers in a row (Simonyan and Zisserman 2014), random weights.
+    """VGG-16 to relu4_3 in four pieces (Simonyan and Zisserman 2014), frozen, random weights.
 
     Another ``width`` than VGG-16's own makes it slimmer, for tests of what it computes.
     """
@@ -66,10 +117,11 @@ class PlainVGG16(nn.Module):
         for widths in VGG16_TO_RELU4_3:
             layers: list[nn.Module] = [nn.MaxPool2d(2)] if len(self.blocks) else []
             for times in widths:
-                layers += [nn.Conv2d(channels, times * width, 3, padding=1), nn.ReLU()]
+                layers += [nn.Conv2d(channels, times * width, 3, padding=1), nn.ReLU(inplace=True)]
                 nn.init.kaiming_normal_(layers[-2].weight)  # type: ignore[arg-type]
                 channels = times * width
             self.blocks.append(nn.Sequential(*layers))
+        self.requires_grad_(False)
 
     def convolutions(self) -> list[tuple[int, Tensor, Tensor]]:
         """(block, weight, bias) in order, as ``LossNetwork`` is built from."""
@@ -80,63 +132,90 @@ class PlainVGG16(nn.Module):
         return found
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """image (B, 3, H, W), RGB in [0, 1] -> the features of ``LAYERS``."""
-        mean, std = (torch.tensor(values).view(3, 1, 1).to(image) for values in (MEAN, STD))
-        x = (image - mean) / std
+        """image (B, 3, H, W), normalized -> the features of ``LAYERS``."""
         features = {}
         for name, block in zip(LAYERS, self.blocks, strict=True):
-            x = block(x)
-            features[name] = x
+            image = block(image)
+            features[name] = image
         return features
 
 
-class PlainLoss(nn.Module):
-    """Content + Gram style + total variation, each term as in ``PerceptualLoss``."""
-
-    def __init__(
-        self,
-        *,
-        vgg: PlainVGG16,
-        style_image: Tensor,
-        content_weight: float,
-        style_weight: float,
-        tv_weight: float,
-    ) -> None:
-        super().__init__()
-        self.vgg = vgg
-        self.content_weight, self.style_weight = content_weight, style_weight
-        self.tv_weight = tv_weight
-        self.grams = {k: self.gram(v).detach() for k, v in vgg(style_image).items()}
-
-    @staticmethod
-    def gram(features: Tensor) -> Tensor:
-        """features (B, C, H, W) -> (B, C, C), divided by C*H*W."""
-        batch, channels, height, width = features.shape
-        flat = features.view(batch, channels, height * width)
-        return torch.bmm(flat, flat.transpose(1, 2)) / (channels * height * width)
-
-    def forward(self, stylized: Tensor, content: Tensor) -> Tensor:
-        """stylized, content (B, 3, H, W), RGB in [0, 1] -> the total."""
-        made, given = self.vgg(stylized), self.vgg(content)
-        total = self.content_weight * F.mse_loss(made[CONTENT_LAYER], given[CONTENT_LAYER])
-        for name, gram in self.grams.items():
-            term = F.mse_loss(self.gram(made[name]), gram.expand(len(stylized), -1, -1))
-            total = total + self.style_weight * term
-        pixels = 255 * stylized
-        down = (pixels[:, :, 1:] - pixels[:, :, :-1]).pow(2).sum()
-        across = (pixels[..., 1:] - pixels[..., :-1]).pow(2).sum()
-        return total + self.tv_weight * (down + across) / len(stylized)
+def normalized_batch(batch: Tensor) -> Tensor:
+    """batch (B, 3, H, W), RGB in 0 .. 255 -> normalized; ``batch`` is divided in place."""
+    mean, std = (batch.new_tensor(values).view(-1, 1, 1) for values in (MEAN, STD))
+    return (batch.div_(255) - mean) / std
 
 
-def plain_photos(paths: Sequence[Path], size: int, rng: np.random.Generator) -> Tensor:
-    """One square crop a photo at full height, anywhere across -> (B, 3, size, size) in [0, 1]."""
-    crops = []
-    for path in paths:
-        image = Image.open(path).convert("RGB")
-        edge = min(image.size)
-        left = int(rng.integers(image.width - edge + 1))
-        top = int(rng.integers(image.height - edge + 1))
-        crop = image.crop((left, top, left + edge, top + edge))
-        crop = crop.resize((size, size), Image.Resampling.BILINEAR)
-        crops.append(torch.from_numpy(np.asarray(crop).copy()).permute(2, 0, 1).float() / 255)
-    return torch.stack(crops)
+def gram(features: Tensor) -> Tensor:
+    """features (B, C, H, W) -> (B, C, C), divided by C*H*W."""
+    batch, channels, height, width = features.shape
+    flat = features.view(batch, channels, width * height)
+    return flat.bmm(flat.transpose(1, 2)) / (channels * height * width)
+
+
+def style_grams(vgg: PlainVGG16, painting: Tensor, batch: int) -> dict[str, Tensor]:
+    """painting (1, 3, H, W), RGB in 0 .. 255 -> its Gram matrices, repeated ``batch`` times."""
+    features = vgg(normalized_batch(painting.repeat(batch, 1, 1, 1)))
+    return {name: gram(found) for name, found in features.items()}
+
+
+def plain_losses(
+    vgg: PlainVGG16, grams: dict[str, Tensor], stylized: Tensor, content: Tensor
+) -> tuple[Tensor, Tensor]:
+    """stylized, content (B, 3, H, W), RGB in 0 .. 255 and changed in place -> content, style."""
+    made, given = vgg(normalized_batch(stylized)), vgg(normalized_batch(content))
+    content_loss = CONTENT_WEIGHT * F.mse_loss(made[CONTENT_LAYER], given[CONTENT_LAYER])
+    style_loss = torch.zeros(()).to(content_loss)
+    for name in LAYERS:
+        style_loss = style_loss + F.mse_loss(gram(made[name]), grams[name])
+    return content_loss, STYLE_WEIGHT * style_loss
+
+
+def training_step(
+    *, size: int, batch: int, width: int = 32, vgg_width: int = 64, device: str = "cpu"
+) -> Callable[[], object]:
+    """A step of the training, to be called again and again, on random photos of (size, size)."""
+    torch.manual_seed(42)
+    net, vgg = PlainNet(width).to(device), PlainVGG16(vgg_width).to(device)
+    grams = style_grams(vgg, 255 * torch.rand(1, 3, size, size).to(device), batch)
+    photos = 255 * torch.rand(batch, 3, size, size).to(device)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+
+    def step() -> tuple[float, float]:
+        optimizer.zero_grad()
+        content = photos.clone()  # as a loader makes a new batch, which is then divided in place
+        losses = plain_losses(vgg, grams, net(content), content)
+        (losses[0] + losses[1]).backward()
+        optimizer.step()
+        return losses[0].item(), losses[1].item()
+
+    return step
+
+
+@torch.no_grad()
+def pixels_of(net: nn.Module, pixels: Tensor) -> Tensor:
+    """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type."""
+    return net(pixels.float()).clamp(0, 255).to(torch.uint8)
+
+
+def single_pass(*, height: int, width: int, channels: int = 32) -> Callable[[], object]:
+    """A pass over one random photo, to be called again and again, by a net of ``channels``."""
+    torch.manual_seed(42)
+    net = PlainNet(channels)
+    photo = np.random.default_rng(0).integers(0, 256, (1, 3, height, width), dtype=np.uint8)
+    return lambda: pixels_of(net, torch.from_numpy(photo)).numpy()
+
+
+def photo_batches(folder: Path, *, size: int, batch: int) -> Iterator[Tensor]:
+    """Each photo of the folders in ``folder`` once, in batches (B, 3, size, size) in 0 .. 255."""
+    from torchvision import datasets, transforms  # seconds, for this alone
+
+    steps: Sequence[Callable[..., object]] = (
+        transforms.Resize(size),
+        transforms.CenterCrop(size),
+        transforms.ToTensor(),
+        transforms.Lambda(lambda photo: photo.mul(255)),
+    )
+    photos = datasets.ImageFolder(str(folder), transforms.Compose(steps))
+    for crops, _ in torch.utils.data.DataLoader(photos, batch_size=batch):
+        yield crops

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # torch takes seconds
     from fst.benchmark.kernel_classes import KernelClass
     from fst.benchmark.timing import Row
 
+MEGAPIXELS = "single pass by megapixels"
 Line = tuple[str, dict[str, Any]]  # for people and, as JSON, for machines
 
 HEADER = (
@@ -78,6 +79,9 @@ COLUMNS = {
 }
 
 
+TIMES = ("median_ms", "p95_ms")  # which what was not timed has not
+
+
 def tables(rows: Sequence[Row]) -> str:
     """One table a part, with the columns that say something."""
     parts = []
@@ -87,8 +91,14 @@ def tables(rows: Sequence[Row]) -> str:
             key for key in COLUMNS if any(getattr(row, key) not in (None, "") for row in own)
         ]
         lines = [[COLUMNS[key] for key in columns], ["---"] * len(columns)]
-        lines += [[_cell(key, getattr(row, key)) for key in columns] for row in own]
-        runs = sorted({(row.warm_up, row.repetitions) for row in own})
+        lines += [
+            [
+                _cell(key, getattr(row, key)) if row.repetitions or key not in TIMES else ""
+                for key in columns
+            ]
+            for row in own
+        ]
+        runs = sorted({(row.warm_up, row.repetitions) for row in own if row.repetitions})
         said = ", ".join(f"{count} after {warm} to warm up" for warm, count in runs)
         title = f"**{part}**, {own[0].device}, {own[0].dtype}; repetitions: {said}"
         parts.append("\n".join([title, "", *("| " + " | ".join(x) + " |" for x in lines)]))
@@ -104,11 +114,14 @@ def _cell(key: str, value: object) -> str:
 
 
 def plot_passes(rows: Sequence[Row], kind: str) -> bytes:
-    """A line a backend, both axes logarithmic, as a file of ``kind``: png, svg or pdf."""
+    """A line a contestant of the passes by megapixels, as a file of ``kind``: png, svg or pdf.
+
+    All axes are logarithmic. What was not timed has no point.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    passes = [row for row in rows if row.part == "single pass"]
+    passes = [row for row in rows if row.part == MEGAPIXELS and row.repetitions]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name in dict.fromkeys(row.name for row in passes):

@@ -1,4 +1,4 @@
-"""How fast a training step is: plain as PyTorch runs it, and ours, one cure at a time.
+"""How fast a training step is: plain, what people run, in a process of its own, and ours.
 
 ``benchmark_step`` is of a CPU. The others are of a GPU, and run on a CPU too, at small sizes, which
 is how they are tested.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,14 +16,17 @@ import torch
 
 from fst.benchmark.floors import Machine, count_flops
 from fst.benchmark.kernel_classes import KernelClass, profile_by_class
-from fst.benchmark.plain import PlainLoss, PlainVGG16, plain_stylized
+from fst.benchmark.own_process import OwnProcess
+from fst.benchmark.plain import PlainVGG16, training_step
 from fst.benchmark.timing import Contestant, Row, failures, peak_mb, race, that_work
-from fst.benchmark.twins import WEIGHTS, new_net, twin_loss, twin_network
+from fst.benchmark.twins import new_net, paper_loss, twin_network
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.paintings_loss import losses_of
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.transformer_net import TransformerNet
-from fst.system.machine import keep_freed_memory, keep_memory_as_usual
+from fst.system.machine import keep_freed_memory
+
+PLAIN_STEP = "fst.benchmark.plain:training_step"
 
 
 @dataclass(frozen=True)
@@ -69,20 +72,23 @@ class Steps:
         style = torch.rand(1, 3, size, size).to(device)
         self.photos = torch.rand(batch, 3, size, size).to(device)
         self.net, vgg = new_net(width).to(device), PlainVGG16().to(device)
-        self.plain_loss = PlainLoss(vgg=vgg, style_image=style, **WEIGHTS)
-        self.loss = twin_loss(twin_network(vgg).to(device), style)
+        self.loss = paper_loss(twin_network(vgg).to(device), style)
+        self.vgg_width = vgg.blocks[0][0].out_channels  # type: ignore[index]
 
     def plain(self, *, tf32: bool) -> Contestant:
         """``fst.benchmark.plain``: with TF32 in convolutions (PyTorch's default) or without."""
-        net, loss = copy.deepcopy(self.net), copy.deepcopy(self.plain_loss)
-        optimizer = torch.optim.Adam([*net.parameters()], lr=1e-3)
+        batch, _, size, _ = self.photos.shape
+        run = training_step(
+            size=size,
+            batch=batch,
+            width=self.net.width,
+            vgg_width=self.vgg_width,
+            device=self.device,
+        )
 
         def step() -> None:
             with arithmetic(tf32=tf32, benchmark=False):
-                optimizer.zero_grad()
-                loss.zero_grad()
-                loss(plain_stylized(net, self.photos), self.photos).backward()
-                optimizer.step()
+                run()
 
         return step
 
@@ -135,38 +141,22 @@ def benchmark_step(
 ) -> list[Row]:
     """A whole training step on the CPU: forward, loss, backward, Adam.
 
-    Every contestant starts from the same weights. ``plain`` and its ``variants`` (left out if not
-    asked for) are ``fst.benchmark.plain``, the last two the product's step with a VGG-16 of the
-    same random weights and with lite. Each runs once more than ``warm_up`` before it is timed:
-    its operations are counted.
+    ``plain`` is ``fst.benchmark.plain`` in a process of its own; its ``variants`` (left out if not
+    asked for) are the same with freed memory kept, as the product keeps it. The others are the
+    product's step with the paper's loss, a VGG-16 of random weights and with lite; each of these
+    runs once more than ``warm_up`` before it is timed: its operations are counted.
     """
     torch.manual_seed(0)
     style, photos = torch.rand(1, 3, size, size), torch.rand(batch, 3, size, size)
-    vgg, net = PlainVGG16(), new_net(width)
-    plain_loss = PlainLoss(vgg=vgg, style_image=style, **WEIGHTS)
-    frozen_loss = copy.deepcopy(plain_loss).requires_grad_(False)
-    vgg_loss = twin_loss(twin_network(vgg), style)
-    lite_loss = twin_loss(load_loss_network(name="lite"), style)
-
-    def plain_step(loss: PlainLoss, *, keep: bool) -> Contestant:
-        own = copy.deepcopy(net)
-        optimizer = torch.optim.Adam([*own.parameters()], lr=1e-3)
-
-        def step() -> None:
-            keep_freed_memory() if keep else keep_memory_as_usual()
-            optimizer.zero_grad()
-            loss.zero_grad()
-            loss(plain_stylized(own, photos), photos).backward()
-            optimizer.step()
-
-        return step
+    vgg_loss = paper_loss(twin_network(PlainVGG16()), style)
+    lite_loss = paper_loss(load_loss_network(name="lite"), style)
+    net = new_net(width)
 
     def our_step(loss: PerceptualLoss) -> Contestant:
         own = copy.deepcopy(net)
         optimizer = torch.optim.Adam(own.parameters(), lr=1e-3)
 
         def step() -> None:
-            keep_freed_memory()
             optimizer.zero_grad()
             loss(own(photos), photos).total.backward()
             optimizer.step()
@@ -174,15 +164,21 @@ def benchmark_step(
 
         return step
 
-    contestants = {"plain": plain_step(plain_loss, keep=False)}
-    if variants:
-        contestants |= {
-            "plain, VGG frozen": plain_step(frozen_loss, keep=False),
-            "plain, VGG frozen, memory kept": plain_step(frozen_loss, keep=True),
-        }
-    contestants |= {"fst, VGG-16": our_step(vgg_loss), "fst, lite": our_step(lite_loss)}
-    flops = {name: count_flops(work) for name, work in contestants.items()}
-    timings = race(contestants, warm_up=warm_up, repetitions=repetitions)
+    keep_freed_memory()
+    with ExitStack() as open_processes:
+
+        def plain_step(*, keep: bool) -> OwnProcess:
+            return open_processes.enter_context(
+                OwnProcess(PLAIN_STEP, keep_memory=keep, size=size, batch=batch, width=width)
+            )
+
+        plain = {"plain": plain_step(keep=False)}
+        if variants:
+            plain["plain, memory kept"] = plain_step(keep=True)
+        ours = {"fst, VGG-16": our_step(vgg_loss), "fst, lite": our_step(lite_loss)}
+        flops = dict.fromkeys(plain, operations_of_plain(size=size, batch=batch, width=width))
+        flops |= {name: count_flops(step) for name, step in ours.items()}
+        timings = race({**plain, **ours}, warm_up=warm_up, repetitions=repetitions)
     return [
         Row.of(
             "training step",
@@ -195,6 +191,13 @@ def benchmark_step(
         )
         for name, timing in timings.items()
     ]
+
+
+def operations_of_plain(*, size: int, batch: int, width: int) -> int:
+    """Multiplications and additions of plain's step; they are proportional to the pixels."""
+    small = 32
+    each = count_flops(training_step(size=small, batch=1, width=width))
+    return round(each * batch * (size / small) ** 2)
 
 
 def benchmark_device_step(
@@ -274,8 +277,6 @@ def operations(*, width: int, size: int) -> dict[str, int]:
         "VGG-16 to relu3_3 (content)": lambda: loss.network(photos, ["relu3_3"]),
         "VGG-16 to relu4_3 (style)": lambda: loss.network(photos, ["relu4_3"]),
         "training step": lambda: losses_of(net, loss, photos).total.backward(),
-        "training step, plain": lambda: steps.plain_loss(
-            plain_stylized(net, photos), photos
-        ).backward(),
+        "training step, plain": steps.plain(tf32=True),
     }
     return {name: round(count_flops(of) * (size / small) ** 2) for name, of in work.items()}

@@ -9,10 +9,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import torch
+
+from fst.benchmark.own_process import status_mb
 
 Contestant = Callable[[], object]
 T = TypeVar("T")
@@ -196,17 +197,9 @@ def whole_process(command: Sequence[str], env: Mapping[str, str] | None = None) 
         )
         peak_mb = 0.0
         while child.poll() is None:
-            peak_mb = _peak_mb(child.pid) or peak_mb
+            # what the system says at its end has its parent's memory in it
+            peak_mb = status_mb("VmHWM", child.pid) or peak_mb
             time.sleep(0.002)
         seconds = time.perf_counter() - started
         stderr.seek(0)
         return Finished(child.returncode, seconds, peak_mb, stderr.read())
-
-
-def _peak_mb(process: int) -> float:
-    """Of a running process. What the system says at its end has its parent's memory in it."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(x.split()[1]) * 1024 / 1e6 for x in lines if x.startswith("VmHWM:")), 0.0)

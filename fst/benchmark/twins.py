@@ -1,4 +1,4 @@
-"""The product's net, loss network and loss with the shapes and weights of the plain ones."""
+"""The product's net, loss network and loss as it ships them, of the plain ones' sizes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Any
 
 from torch import Tensor
 
-from fst.benchmark.plain import CONTENT_LAYER, LAYERS, MEAN, STD, PlainVGG16
+from fst.benchmark.plain import LAYERS, MEAN, STD, PlainVGG16
 from fst.loss.loss_network import LossNetwork
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.transformer_net import TransformerNet
 
+# as configs/loss/paper.yaml and configs/net have them
 WEIGHTS: dict[str, Any] = {"content_weight": 1.0, "style_weight": 5.0, "tv_weight": 1e-6}
-UPSAMPLING = "bilinear"  # as configs/net has it
+CONTENT_LAYER = "relu3_3"
+UPSAMPLING = "bilinear"
 
 
 def new_net(width: int) -> TransformerNet:
@@ -31,8 +33,8 @@ def twin_network(vgg: PlainVGG16) -> LossNetwork:
     )
 
 
-def twin_loss(network: LossNetwork, style_image: Tensor) -> PerceptualLoss:
-    """The product's loss with the layers and weights of the plain one."""
+def paper_loss(network: LossNetwork, style_image: Tensor) -> PerceptualLoss:
+    """The product's loss with the paper's layers and weights."""
     return PerceptualLoss(
         network=network,
         style_image=style_image,

@@ -1,6 +1,6 @@
 """fst benchmark: every figure of BENCHMARKS.md, as a table and as JSON lines.
 
-fst benchmark                         # all parts on the CPU, about 15 minutes
+fst benchmark                         # all parts on the CPU, about half an hour
 fst benchmark --only step --json rows.jsonl
 fst benchmark --quick                 # a minute, small sizes; exit code 1 if a ratio is lost
 fst benchmark --device cuda           # the parts for a GPU; docs/gpu.md
@@ -19,7 +19,7 @@ from fst.system.console import Parser
 from fst.system.files import make_folder, write_whole
 from fst.system.installed import require_torch
 
-PARTS = ("step", "loading", "pass", "folder", "start")
+PARTS = ("step", "loading", "pass", "megapixels", "folder", "start")
 DEVICE_PARTS = ("machine", "count", "step", "profile", "pass", "folder")
 PHOTO_PARTS = {"loading", "folder", "start"}  # that need photos
 PLOTS = (".png", ".svg", ".pdf")
@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
             make_folder(file.parent)
     if options.plot is not None and options.plot.suffix not in PLOTS:
         raise FstError(f"--plot {options.plot} must end in one of {', '.join(PLOTS)}")
+    if options.plot is not None and "megapixels" not in parts:
+        raise FstError("--plot needs the part megapixels; add it to --only")
     from fst.benchmark.parts import benchmark_cpu, benchmark_device, lost_ratios
 
     with cards_trusted(options.trust_card):
@@ -80,6 +82,17 @@ def numbers(words: str) -> list[int]:
     return [number(word) for word in words.split(",")]
 
 
+def millions(words: str) -> list[float]:
+    """Numbers of megapixels: ``0.25,1,16``."""
+    try:
+        found = [float(word) for word in words.split(",")]
+    except ValueError:
+        found = [0.0]
+    if not all(0.001 <= value <= 10_000 for value in found):
+        raise argparse.ArgumentTypeError(f"'{words}' is not like 0.25,1,16")
+    return found
+
+
 def widths_and_heights(words: str) -> list[tuple[int, int]]:
     """Widths and heights in pixels: ``512x512,1920x1080``."""
     shapes = [tuple(map(number, word.split("x"))) for word in words.split(",")]
@@ -113,10 +126,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=number, default=4, help="of a training step")
     parser.add_argument("--width", type=number, default=32, help="of the net in a single pass")
     parser.add_argument("--sizes", type=numbers, default="256,512,1024", help="of single passes")
+    parser.add_argument(
+        "--megapixels",
+        type=millions,
+        default="0.25,0.5,1,2,4,8,16",
+        help="of the part of that name",
+    )
     parser.add_argument("--repetitions", type=number, default=7)
     parser.add_argument("--json", type=Path, metavar="FILE", help="one line a row")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="time and peak memory against pixels"
+        "--plot", type=Path, metavar="FILE", help="time and peak memory by megapixels"
     )
     return parser

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 # of glibc's malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-USUAL = 32 * 2**20  # bytes; DEFAULT_MMAP_THRESHOLD_MAX of a 64-bit glibc
 LARGE = 2**31 - 1  # bytes; above any tensor of a step, so that none gets a mapping of its own
 # of Linux's /proc/cpuinfo: instructions that multiply matrices of bfloat16
 BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
@@ -114,15 +113,6 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return all([mallopt(M_MMAP_THRESHOLD, LARGE), mallopt(M_TRIM_THRESHOLD, LARGE)])
-
-
-def keep_memory_as_usual() -> None:
-    """What glibc does by itself, once it has seen large blocks: for comparisons."""
-    mallopt, trim = _glibc("mallopt"), _glibc("malloc_trim")
-    if mallopt is not None and trim is not None:
-        mallopt(M_MMAP_THRESHOLD, USUAL)
-        mallopt(M_TRIM_THRESHOLD, 2 * USUAL)
-        trim(0)
 
 
 def give_back_freed_memory() -> None:

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
+from fst.benchmark.pass_processes import expected_bytes, pass_process
 from fst.inference.backends import BACKENDS, installed
-from fst.inference.stylizer import BESIDE, Stylizer
+from fst.inference.stylizer import BESIDE
 from fst.nets.style_card import Card
 from fst.nets.style_file import save_style
 from fst.nets.transformer_net import TransformerNet
 from fst.pictures.image import Picture, from_array, save_picture
 from fst.pictures.opening import DECODING
-from fst.system.machine import keep_freed_memory
 
 NETS = ((4, 1), (16, 5), (32, 5))  # width, residual blocks
 SIZES = ((767, 511), (1024, 768), (2048, 1536))
@@ -44,29 +44,16 @@ def style(folder: Path, width: int, blocks: int) -> Path:
     return path
 
 
-def peak(path: Path, backend: str, width: int, height: int) -> tuple[float, float]:
+def peak(path: Path, backend: str, channels: int, width: int, height: int) -> tuple[float, float]:
     """Bytes expected of a pass and taken by it, in a process of its own."""
-    command = [sys.executable, __file__, "--one", str(path), backend, str(width), str(height)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    expected, taken = map(float, out.split()[-2:])
-    return expected, taken
-
-
-def one(path: str, backend: str, width: int, height: int) -> None:
-    keep_freed_memory()
-    stylizer = Stylizer(path, device="cpu", backend=backend)
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, height, width), dtype=np.uint8)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = _status("VmRSS")
-    stylizer.backend(pixels)
-    expected = stylizer.backend.memory.needed(width * height, int(stylizer.card.net["width"]))
-    taken = max(_status("VmHWM") - before, 1.0)  # of what was kept before, a small pass takes none
-    print(expected + BESIDE * DECODING * width * height, taken)
-
-
-def _status(key: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024.0 * int(x.split()[1]) for x in lines if x.startswith(f"{key}:"))
+    expected = expected_bytes(backend, channels=channels, pixels=width * height)
+    expected += BESIDE * DECODING * width * height
+    with pass_process(
+        backend, style=path, channels=channels, height=height, width=width, keep_memory=True
+    ) as process:
+        process()
+        taken = process.calls_mb - process.held_mb  # of what was kept, a small pass takes none
+    return expected, max(1e6 * taken, 1.0)
 
 
 def table(folder: Path, backends: Sequence[str]) -> bool:
@@ -76,7 +63,7 @@ def table(folder: Path, backends: Sequence[str]) -> bool:
     for backend in backends:
         for width, blocks in NETS:
             for size in SIZES:
-                expected, taken = peak(style(folder, width, blocks), backend, *size)
+                expected, taken = peak(style(folder, width, blocks), backend, width, *size)
                 held &= expected >= taken
                 row = (backend, width, "x".join(map(str, size)))
                 row += (round(expected / 1e6), round(taken / 1e6), f"{expected / taken:.2f}")
@@ -118,12 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cgroup", action="store_true")
     parser.add_argument("--backend", choices=[name for name in BACKENDS if name != "auto"])
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    if options.one:
-        path, backend, width, height = options.one
-        one(path, backend, int(width), int(height))
-        return 0
     backends = [name for name in BACKENDS if name != "auto" and installed(name)]
     backends = [options.backend] if options.backend else backends
     with tempfile.TemporaryDirectory() as name:
