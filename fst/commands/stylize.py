@@ -2,6 +2,7 @@
 
 fst stylize photo.jpg --style great_wave
 fst stylize holiday/ --style great_wave -o painted/
+fst stylize holiday/ --style great_wave -o painted/ --skip-existing  # goes on where it ended
 """
 
 from __future__ import annotations
@@ -9,16 +10,24 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 from fst.errors import FstError
 from fst.inference.backends import BACKENDS, PRECISIONS
-from fst.inference.photo_jobs import Limits, plan, stylize_files
+from fst.inference.job_choice import parse_shard, without_results
+from fst.inference.overlap import Outcome
+from fst.inference.photo_jobs import Job, Limits, plan, stylize_files
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
 from fst.nets.style_file import MIN_SIDE
 from fst.nets.style_names import find_style, style_label
 from fst.system.console import Parser, shown_in_line
 from fst.system.machine import keep_freed_memory
+from fst.system.progress import ProgressLine
+
+LINES_OF_PHOTOS = 10  # more than these are told on one line that moves, on a terminal
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,11 +43,24 @@ def _stylize(options: argparse.Namespace) -> int:
         raise FstError(
             f"--size {options.size} is smaller than {MIN_SIDE} px; give the shorter side"
         )
+    if options.force and options.skip_existing:
+        raise FstError("--force and --skip-existing contradict each other; leave one of them out")
+    shard = None if options.shard is None else parse_shard(options.shard)
     path = find_style(options.style)
     read_card(path)
-    jobs, refused = plan(options.photos, options.output, style_label(options.style, path))
+    planned, refused = plan(options.photos, options.output, style_label(options.style, path))
     for sentence in refused:
         _complain(sentence)
+    jobs = planned if shard is None else shard.of(planned)
+    if shard is not None:
+        print(f"shard {options.shard}: {len(jobs)} of {len(planned)} photos", flush=True)
+    if options.skip_existing:
+        missing = without_results(jobs, planned)
+        if len(missing) < len(jobs):
+            print(f"{len(jobs) - len(missing)} photos skipped: their results are there", flush=True)
+        jobs = missing
+    if not jobs:  # and so no style is loaded
+        return 1 if refused else 0
     stylizer = Stylizer(
         path,
         device=options.device,
@@ -51,20 +73,16 @@ def _stylize(options: argparse.Namespace) -> int:
         keep_freed_memory()  # the others gain nothing by it
     print(f"backend {backend.name} on {backend.device} in {backend.precision}", flush=True)
     limits = Limits(size=options.size, quality=options.quality, force=options.force)
-    start, failed = time.monotonic(), len(refused)
-    parts = dict.fromkeys(("reading", "stylizing", "writing"), 0.0)
-    for number, done in enumerate(stylize_files(stylizer, jobs, limits, _complain), 1):
-        if done.error is not None:
-            failed += 1
-            sentence = str(done.error)
-            named = str(done.item.photo) in sentence
-            _complain(sentence if named else f"{done.item.photo}: {sentence}")
-            continue
-        for part, seconds in zip(parts, (done.read_s, done.work_s, done.write_s), strict=True):
-            parts[part] += seconds
-        count = f"[{number}/{len(jobs)}] " if len(jobs) > 1 else ""
-        line = shown_in_line(f"{done.item.photo} -> {done.result}")
-        print(f"{count}{line} ({done.seconds:.1f} s)", flush=True)
+    many = len(jobs) > LINES_OF_PHOTOS and sys.stdout.isatty() and sys.stderr.isatty()
+    progress = ProgressLine(len(jobs), "photos") if many else None
+    start = time.monotonic()
+    try:
+        outcomes = partial(stylize_files, stylizer, jobs, limits, among=planned)
+        failed, parts = _told(outcomes, len(jobs), progress)
+    finally:
+        if progress is not None:
+            progress.close()
+    failed += len(refused)
     if len(jobs) > 1:
         took = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
         print(
@@ -72,6 +90,41 @@ def _stylize(options: argparse.Namespace) -> int:
             f"{time.monotonic() - start:.1f} s ({took}, side by side)"
         )
     return 1 if failed else 0
+
+
+def _told(
+    outcomes: Callable[[Callable[[str], None]], Iterator[Outcome[Job, Path]]],
+    many: int,
+    progress: ProgressLine | None,
+) -> tuple[int, dict[str, float]]:
+    """Print what becomes of each photo, or tell of all in one line that moves.
+
+    Returns how many failed, and the seconds of each part of the work.
+    """
+
+    def complain(sentence: str) -> None:
+        if progress is None:
+            _complain(sentence)
+        else:
+            progress.aside(lambda: _complain(sentence))
+
+    failed, parts = 0, dict.fromkeys(("reading", "stylizing", "writing"), 0.0)
+    for number, done in enumerate(outcomes(complain), 1):
+        if progress is not None:
+            progress.advance()
+        if done.error is not None:
+            failed += 1
+            sentence = str(done.error)
+            named = str(done.item.photo) in sentence
+            complain(sentence if named else f"{done.item.photo}: {sentence}")
+            continue
+        for part, seconds in zip(parts, (done.read_s, done.work_s, done.write_s), strict=True):
+            parts[part] += seconds
+        if progress is None:
+            count = f"[{number}/{many}] " if many > 1 else ""
+            line = shown_in_line(f"{done.item.photo} -> {done.result}")
+            print(f"{count}{line} ({done.seconds:.1f} s)", flush=True)
+    return failed, parts
 
 
 def _complain(sentence: str) -> None:
@@ -107,5 +160,11 @@ def _parser() -> argparse.ArgumentParser:
         "float16 on a GPU; auto (default) is fast where nobody would see it, by the style's card",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
+    parser.add_argument(
+        "--skip-existing", action="store_true", help="leave out photos whose results are there"
+    )
+    parser.add_argument(
+        "--shard", metavar="I/N", help="only every N-th photo, from the I-th: one of N processes"
+    )
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     return parser

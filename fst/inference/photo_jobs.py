@@ -26,6 +26,7 @@ from fst.system.memory import available_memory, bound_of_memory
 from fst.system.paths import user_path
 
 Identity = tuple[int, int]  # device and number of a file
+RESULT_SUFFIXES = (".jpg", ".png")  # the second where JPEG cannot hold the result
 LONGEST_NAME = 255  # bytes, in the file systems of today
 
 
@@ -129,13 +130,16 @@ def stylize_files(
     jobs: Sequence[Job],
     limits: Limits,
     say: Callable[[str], None] = lambda line: None,
+    *,
+    among: Sequence[Job] = (),
 ) -> Iterator[Outcome[Job, Path]]:
     """Stylize files one after the other, while the next is read and the last written.
 
     An outcome's result is the path written; its error is an ``FstError``. ``say`` is told of a
-    result that cannot be the JPEG that it would have been.
+    result that cannot be the JPEG that it would have been. No photo of ``jobs`` is overwritten,
+    nor of those ``among`` which they were chosen.
     """
-    inputs = frozenset(filter(None, (_identity(job.photo) for job in jobs)))
+    inputs = file_identities([*jobs, *among])
     return overlap(
         jobs,
         read=partial(_read, stylizer=stylizer, limits=limits, inputs=inputs, say=say),
@@ -175,7 +179,7 @@ def _read(
     photo = read_picture(job.photo, accept)
     target = job.target
     if not job.suffix_given:
-        suffix = ".png" if photo.alpha or too_long else ".jpg"
+        suffix = RESULT_SUFFIXES[bool(photo.alpha or too_long)]
         target = target.with_name(target.name + suffix)
         _require_free(target, job.photo, inputs, force=limits.force)
         for width, height in too_long:
@@ -208,7 +212,12 @@ def _scaled(width: int, height: int, size: int | None) -> tuple[int, int]:
     return round(width * scale), round(height * scale)
 
 
-def _identity(path: Path) -> Identity | None:
+def file_identities(jobs: Sequence[Job]) -> frozenset[Identity]:
+    """Of the photos that are there."""
+    return frozenset(filter(None, (identity(job.photo) for job in jobs)))
+
+
+def identity(path: Path) -> Identity | None:
     """What tells a file from all others, whatever it is called; None if it is not there."""
     try:
         status = os.stat(path)
@@ -223,8 +232,8 @@ def _require_free(target: Path, photo: Path, inputs: frozenset[Identity], *, for
             f"{photo}: the name of its result would have more than {LONGEST_NAME} bytes; rename "
             "it, or name the result with -o"
         )
-    there = _identity(target)
-    if there is not None and there == _identity(photo):
+    there = identity(target)
+    if there is not None and there == identity(photo):
         raise FstError(f"{target} is the photo itself; give another output with -o")
     if there in inputs:
         raise FstError(f"{target} is one of the photos to stylize; give another output with -o")
