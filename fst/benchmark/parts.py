@@ -151,7 +151,9 @@ def cpu_parts(
             )
         ),
         "folder": lambda: rows_and_lines(
-            photos.benchmark_folder(files, style=options.style, size=512, count=100)
+            photos.benchmark_folder(
+                files, style=options.style, sizes=(256, 512), count=options.count
+            )
         ),
         "start": lambda: rows_and_lines(
             photos.benchmark_start(files, style=options.style, repetitions=repetitions)

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from fst.benchmark.loading import sample_folder
-from fst.benchmark.pass_processes import PLAIN, contestants
+from fst.benchmark.pass_processes import PLAIN, backend_and_precision, contestants
 from fst.benchmark.timing import Row, Timing, race, summary, whole_process
+from fst.inference.backends import Backend
 from fst.inference.photo_jobs import Job, Limits, stylize_files
 from fst.inference.stylizer import Stylizer
 from fst.pictures.image import read_picture, to_array
 
 
 def backends() -> list[str]:
-    """Those that are installed here."""
+    """Those that are installed here, one with its precision after its name."""
     return [name for name in contestants() if name != PLAIN]
 
 
-def benchmark_folder(photos: Sequence[Path], *, style: str, size: int, count: int) -> list[Row]:
-    """``count`` photos from file to file, with each backend, against the sum of the parts."""
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
-        files = sample_folder(Path(folder), photos, size, count)
-        for name in backends():
-            stylizer = Stylizer(style, backend=name, precision="exact")
-            stylizer.pixels(to_array(read_picture(files[0]).rgb))
-            rows.append(folder_row(stylizer, files, name=name, size=size))
-    return rows
+def benchmark_folder(
+    photos: Sequence[Path], *, style: str, sizes: Sequence[int], count: int
+) -> Iterator[Row]:
+    """``count`` photos from file to file by shorter side, with each backend."""
+    for size in sizes:
+        with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
+            files = sample_folder(Path(folder), photos, size, count)
+            for name in backends():
+                backend, precision = backend_and_precision(name)
+                stylizer = Stylizer(style, device="cpu", backend=backend, precision=precision)
+                stylizer.pixels(to_array(read_picture(files[0]).rgb))
+                yield folder_row(stylizer, files, name=name, size=size)
 
 
 def benchmark_device_folder(
@@ -44,24 +51,46 @@ def benchmark_device_folder(
             yield folder_row(stylizer, files, name="torch", size=size, device=device)
 
 
+class TimedBackend:
+    """A backend that adds up the ``seconds`` of its calls: those of the net alone."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        started = time.monotonic()
+        try:
+            return self._backend(pixels)
+        finally:
+            self.seconds += time.monotonic() - started
+
+
 def folder_row(
     stylizer: Stylizer, files: Sequence[Path], *, name: str, size: int, device: str = "cpu"
 ) -> Row:
-    """All ``files`` stylized into files beside them: what each part took, and what bounds it."""
+    """All ``files`` stylized into files beside them, and the share of the time that the net took.
+
+    Reading and writing are those of their threads, beside it.
+    """
     jobs = [Job(p, p.with_name(f"{p.stem}_{name}.jpg"), suffix_given=True) for p in files]
-    parts: dict[str, float] = dict.fromkeys(("read", "net", "write"), 0.0)
+    read_s = write_s = 0.0
+    net = TimedBackend(stylizer.backend)
+    stylizer.backend = net  # type: ignore[assignment]
 
     def work() -> None:
+        nonlocal read_s, write_s
         limits = Limits(size=None, quality=95, force=True)
         for done in stylize_files(stylizer, jobs, limits):
             if done.error:
                 raise done.error
-            parts["read"] += done.read_s
-            parts["net"] += done.work_s
-            parts["write"] += done.write_s
+            read_s += done.read_s
+            write_s += done.write_s
 
     timing = race({name: work}, warm_up=0, repetitions=1, device=device)[name]
-    in_parts, longest = sum(parts.values()), max(parts, key=lambda part: parts[part])
     return Row.of(
         "folder",
         name,
@@ -69,10 +98,9 @@ def folder_row(
         size=size,
         batch=len(files),
         device=device,
-        note=f"{len(files) / timing.median_s:.2f} photos/s; parts: "
-        + ", ".join(f"{k} {v:.2f} s" for k, v in parts.items())
-        + f"; {timing.median_s / in_parts:.2f} of their sum, net "
-        f"{parts['net'] / timing.median_s:.2f} of the time; bound by {longest}",
+        note=f"{len(files) / timing.median_s:.2f} photos/s; "
+        f"net {net.seconds / timing.median_s:.1%} of the time; "
+        f"beside it read {read_s:.2f} s, write {write_s:.2f} s",
     )
 
 
@@ -83,12 +111,15 @@ def benchmark_start(photos: Sequence[Path], *, style: str, repetitions: int) -> 
         fst = [sys.executable, "-m", "fst"]
         output = str(Path(folder, "out.jpg"))
         stylize = [*fst, "stylize", str(photo), "--style", style, "-o", output, "--force"]
-        commands: Mapping[str, list[str]] = {
+        commands = {
             "fst --help": [*fst, "--help"],
             "import torch": [sys.executable, "-c", "import torch"],
             "from fst import Stylizer": [sys.executable, "-c", "from fst import Stylizer"],
-            **{f"fst stylize, {name}": [*stylize, "--backend", name] for name in backends()},
         }
+        for name in backends():
+            backend, precision = backend_and_precision(name)
+            chosen = ["--backend", backend, "--precision", precision]
+            commands[f"fst stylize, {name}"] = [*stylize, *chosen]
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         peaks: dict[str, float] = {}
         for turn in range(1 + repetitions):  # the first fills the file cache

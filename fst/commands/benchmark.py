@@ -115,11 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     shapes = "512x512,1920x1080,3840x2160"
     gpu.add_argument("--shapes", type=widths_and_heights, default=shapes, help="of single passes")
     gpu.add_argument("--photos-at-once", type=numbers, default="1,8", help="of single passes")
-    gpu.add_argument("--count", type=number, default=100, help="of photos in the folder")
     gpu.add_argument("--eager", action="store_true", help="leave out all that must be compiled")
     parser.add_argument(
         "--photos", type=Path, metavar="FOLDER", help="default: scikit-image's four"
     )
+    parser.add_argument("--count", type=number, default=100, help="of photos in the folder")
     parser.add_argument("--style", default="great_wave", help="of the folder and the start")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     parser.add_argument("--size", type=number, default=256, help="of a training step")
