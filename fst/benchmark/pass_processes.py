@@ -10,6 +10,7 @@ import numpy as np
 from fst.benchmark.own_process import OwnProcess
 from fst.inference.backends import (
     RUNTIMES,
+    Backend,
     TorchBackend,
     installed,
     open_backend,
@@ -58,10 +59,15 @@ def backend_and_precision(name: str) -> tuple[str, str]:
     return backend, precision or "exact"
 
 
+def opened_as(name: str, style: Path) -> Backend:
+    """The backend of one of ``contestants`` on the CPU."""
+    backend, precision = backend_and_precision(name)
+    return open_backend(backend, style, device="cpu", precision=precision)
+
+
 def backend_pass(*, name: str, style: str, height: int, width: int) -> Callable[[], np.ndarray]:
     """In the process: the pass. torch is not imported for a backend that does without it."""
-    backend, precision = backend_and_precision(name)
-    opened = open_backend(backend, Path(style), device="cpu", precision=precision)
+    opened = opened_as(name, Path(style))
     if opened.name == "torch":
         keep_freed_memory()
     photo = np.random.default_rng(0).integers(0, 256, (1, 3, height, width), dtype=np.uint8)
