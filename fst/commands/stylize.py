@@ -3,6 +3,8 @@
 fst stylize photo.jpg --style great_wave
 fst stylize holiday/ --style great_wave -o painted/
 fst stylize holiday/ --style great_wave -o painted/ --skip-existing  # goes on where it ended
+fst stylize photo.jpg --style great_wave --strength 0.7 --keep-colors 1
+fst stylize photo.jpg --style base --blend udnie=0.6 dots=0.4
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ from pathlib import Path
 
 from fst.errors import FstError
 from fst.inference.backends import BACKENDS, PRECISIONS
+from fst.inference.controls import ALPHA, Controls, read_mask
 from fst.inference.job_choice import parse_shard, without_results
 from fst.inference.overlap import Outcome
 from fst.inference.photo_jobs import Job, Limits, plan, stylize_files
 from fst.inference.stylizer import Stylizer
+from fst.nets.blend import blend_label, parse_blend, read_blend, require_unnamed
 from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
 from fst.nets.style_file import MIN_SIDE
-from fst.nets.style_names import find_style, style_label
+from fst.nets.style_names import find_file, find_style, style_label
 from fst.system.console import Parser, shown_in_line
 from fst.system.machine import keep_freed_memory
 from fst.system.progress import ProgressLine
@@ -46,9 +50,10 @@ def _stylize(options: argparse.Namespace) -> int:
     if options.force and options.skip_existing:
         raise FstError("--force and --skip-existing contradict each other; leave one of them out")
     shard = None if options.shard is None else parse_shard(options.shard)
-    path = find_style(options.style)
-    read_card(path)
-    planned, refused = plan(options.photos, options.output, style_label(options.style, path))
+    controls = _controls(options)
+    blend = None if options.blend is None else parse_blend(options.blend)
+    path, label = _style(options.style, blend)
+    planned, refused = plan(options.photos, options.output, label)
     for sentence in refused:
         _complain(sentence)
     jobs = planned if shard is None else shard.of(planned)
@@ -67,12 +72,13 @@ def _stylize(options: argparse.Namespace) -> int:
         backend=options.backend,
         precision=options.precision,
         say=_complain,
+        styles=blend,
     )
     backend = stylizer.backend
     if (backend.name, backend.device) == ("torch", "cpu"):
         keep_freed_memory()  # the others gain nothing by it
     print(f"backend {backend.name} on {backend.device} in {backend.precision}", flush=True)
-    limits = Limits(size=options.size, quality=options.quality, force=options.force)
+    limits = Limits(options.size, options.quality, options.force, controls)
     many = len(jobs) > LINES_OF_PHOTOS and sys.stdout.isatty() and sys.stderr.isatty()
     progress = ProgressLine(len(jobs), "photos") if many else None
     start = time.monotonic()
@@ -127,6 +133,28 @@ def _told(
     return failed, parts
 
 
+def _controls(options: argparse.Namespace) -> Controls:
+    """Of the flags; a mask file is read once, for all photos."""
+    mask = options.mask
+    return Controls(
+        strength=options.strength,
+        keep_colors=options.keep_colors,
+        mask=mask if mask in (None, ALPHA) else read_mask(mask),
+    )
+
+
+def _style(style: str, blend: dict[str, float] | None) -> tuple[Path, str]:
+    """Where a style is, and what its results are called after."""
+    if blend is None:
+        path = find_style(style)
+        read_card(path)
+        return path, style_label(style, path)
+    path = find_file(style)
+    require_unnamed(path)
+    read_blend(path, blend)
+    return path, blend_label(blend)
+
+
 def _complain(sentence: str) -> None:
     print(f"fst stylize: {shown_in_line(sentence)}", file=sys.stderr, flush=True)
 
@@ -141,6 +169,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "-o", "--output", metavar="PATH", help="file or folder; default PHOTO_STYLE.jpg here"
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="0..1",
+        help="how much of the picture, and how much of the photo: a mix of their pixels (default "
+        "1, the picture alone). The strength that a net paints with is training's style.strength",
+    )
+    parser.add_argument(
+        "--keep-colors",
+        type=float,
+        default=0.0,
+        metavar="0..1",
+        help="how much of the photo's colors, under the picture's light and dark (default 0)",
+    )
+    parser.add_argument(
+        "--mask",
+        metavar="FILE|alpha",
+        help="a picture of the photo's shape: white is stylized, black stays the photo; or alpha, "
+        "the photo's own transparency",
+    )
+    parser.add_argument(
+        "--blend",
+        nargs="+",
+        metavar="NAME=0.6",
+        help="between paintings of one net: --style base --blend udnie=0.6 dots=0.4",
     )
     parser.add_argument("--size", type=int, metavar="PX", help="resize to this shorter side first")
     parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP (default 95)")

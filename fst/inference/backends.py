@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,8 +21,9 @@ import numpy as np
 
 from fst.errors import FstError, pip_install
 from fst.inference.onnx_graph import onnx_graph
+from fst.nets.blend import read_style
 from fst.nets.style_card import Card, may_run_fast
-from fst.nets.style_file import load_style, read_checked
+from fst.nets.style_file import built
 from fst.system.installed import is_here, require_torch
 from fst.system.machine import check_device_name, choose_device, cpu_threads, stays_on_cpu
 
@@ -36,6 +37,7 @@ BY_SPEED = ("openvino", "onnx")  # on a CPU, the fastest first; torch comes afte
 FIXED_MEMORY = 64e6  # bytes in reserve, whatever the photo
 
 Say = Callable[[str], None]
+Blend = Mapping[str, float] | None  # names of paintings in a file of several -> weights
 
 
 class PassMemory(NamedTuple):
@@ -74,10 +76,13 @@ class TorchBackend:
     name: ClassVar[str] = "torch"
     memory: ClassVar[PassMemory] = PassMemory(pixel=200, channel=40)
 
-    def __init__(self, path: Path, *, device: torch.device, exact: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, device: torch.device, exact: bool = False, blend: Blend = None
+    ) -> None:
         from fst.inference.pixel_net import PixelNet
 
-        net, _ = load_style(path)
+        card, data = read_style(path, blend)
+        net = built(path, data, card.net)
         half = device.type != "cpu" and not exact
         if half:
             net = net.half()
@@ -172,13 +177,15 @@ def open_backend(
     device: str = "auto",
     precision: str = "auto",
     say: Say = lambda line: None,
+    blend: Blend = None,
 ) -> Backend:
     """The backend ``name`` for a style file.
 
     ``auto`` is PyTorch on a GPU, and on a CPU the fastest of those installed that can run the
     style; ``say`` is told of one that cannot. ``precision`` is ``exact``, float32; ``fast``, which
     is OpenVINO's bfloat16 on a CPU and float16 on a GPU; or ``auto``: ``fast`` on a GPU, and on a
-    CPU where OpenVINO runs the style, the processor has bfloat16 and the card allows it. Raises
+    CPU where OpenVINO runs the style, the processor has bfloat16 and the card allows it. ``blend``
+    has the weights of paintings in a file of several. Raises
     ``FstError`` for a backend that is unknown, not installed or not for this device, and for
     ``fast`` where it cannot be.
     """
@@ -194,23 +201,23 @@ def open_backend(
         chosen = choose_device(device)
         if chosen.type == "cpu":
             _require_not_fast(precision, name)
-        return TorchBackend(path, device=chosen, exact=precision == "exact")
+        return TorchBackend(path, device=chosen, exact=precision == "exact", blend=blend)
     if name != "auto":
-        return _open_runtime(name, path, precision)
+        return _open_runtime(name, path, precision, blend)
     if precision == "fast":
-        return _open_runtime("openvino", path, precision)
+        return _open_runtime("openvino", path, precision, blend)
     for candidate in BY_SPEED:
         if installed(candidate):
             try:
-                return _open_runtime(candidate, path, precision)
+                return _open_runtime(candidate, path, precision, blend)
             except FstError as error:
                 say(f"{error}; continuing without it")
     if not is_here("torch"):
         raise FstError(f"there is nothing to run a style in; {pip_install('onnx')}")
-    return TorchBackend(path, device=choose_device("cpu"))
+    return TorchBackend(path, device=choose_device("cpu"), blend=blend)
 
 
-def _open_runtime(name: str, path: Path, precision: str) -> Backend:
+def _open_runtime(name: str, path: Path, precision: str, blend: Blend) -> Backend:
     if name != "openvino":
         _require_not_fast(precision, name)
     if not installed(name):
@@ -218,7 +225,7 @@ def _open_runtime(name: str, path: Path, precision: str) -> Backend:
         raise FstError(
             f"{asked} needs {PACKAGE[name]}; {pip_install(name)}, or leave {asked.split()[0]} out"
         )
-    card, data = read_checked(path)
+    card, data = read_style(path, blend)
     try:
         options = {"bfloat16": _in_bfloat16(card, precision)} if name == "openvino" else {}
         return RUNTIMES[name](onnx_graph(card, data), threads=cpu_threads(), **options)

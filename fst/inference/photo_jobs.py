@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from fst.errors import FstError
+from fst.inference.controls import PLAIN, Controls
 from fst.inference.overlap import Outcome, overlap
 from fst.inference.stylizer import Stylizer
 from fst.pictures.image import (
@@ -41,11 +42,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Limits:
-    """What holds for every photo: the shorter side, if it is set, the quality, overwriting."""
+    """What holds for every photo: the shorter side, if set, the quality, overwriting, controls."""
 
     size: int | None
     quality: int
     force: bool
+    controls: Controls = PLAIN
 
 
 def plan(photos: Sequence[str], output: str | None, style: str) -> tuple[list[Job], list[str]]:
@@ -197,7 +199,7 @@ def _stylize(
         width, height = _scaled(*photo.rgb.size, limits.size)
         stylizer.require_memory(1, height, width)
         photo = photo.resized(limits.size)
-    return target, stylizer.picture(photo)
+    return target, stylizer.picture(photo, limits.controls)
 
 
 def _write(stylized: tuple[Path, Picture], *, limits: Limits) -> Path:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack, overload
 
 import numpy as np
 from PIL import Image
 
 from fst.errors import FstError
-from fst.inference.backends import FIXED_MEMORY, is_out_of_memory, open_backend
-from fst.nets.style_card import cards_trusted, net_width, read_card
+from fst.inference.backends import FIXED_MEMORY, Backend, is_out_of_memory, open_backend
+from fst.inference.controls import PLAIN, Controls, Mask, controlled, mask_of
+from fst.nets.blend import read_blend, require_unnamed
+from fst.nets.style_card import cards_trusted, net_width, parted_address, read_card
 from fst.nets.style_file import MIN_SIDE
-from fst.nets.style_names import find_style
+from fst.nets.style_names import find_file, find_style
 from fst.pictures.image import Picture, from_array, read_picture, to_array, to_picture
 from fst.pictures.opening import DECODING
 from fst.system.machine import give_back_freed_memory
@@ -28,6 +32,15 @@ if TYPE_CHECKING:
 BESIDE = 2  # photos of this size that are read and written meanwhile
 
 
+class Asked(TypedDict, total=False):
+    """``Controls`` as keywords of a call."""
+
+    strength: float
+    keep_colors: float
+    mask: Mask | None
+    styles: Mapping[str, float] | None
+
+
 class Stylizer:
     """A trained style, ready to use.
 
@@ -37,9 +50,11 @@ class Stylizer:
     bfloat16 on a CPU that has it, float16 on a GPU; or ``auto``, which is ``fast`` on a GPU, and on
     a CPU where the style's card says that nobody would see it; ``backend.precision`` tells. ``say``
     is told, in a sentence, what goes wrong on the way to a backend. ``trust_card`` takes an older
-    file's card as it is, whatever its ``output_gain``, though no checksum covers it. Raises
-    ``FstError`` for a style that is unknown or damaged, a device that is not here, a backend that
-    is not installed, a precision that cannot be had.
+    file's card as it is, whatever its ``output_gain``, though no checksum covers it. ``styles``
+    blends paintings of a net of several, by their weights: ``Stylizer("base", styles={"udnie": 0.6,
+    "dots": 0.4})``. Raises ``FstError`` for a style that is unknown or damaged, a device that is
+    not here, a backend that is not installed, a precision that cannot be had, a blend of a net that
+    knows one painting.
 
     >>> stylizer = Stylizer("great_wave")
     >>> stylizer("photo.jpg").save("wave.jpg")
@@ -54,25 +69,37 @@ class Stylizer:
         precision: str = "auto",
         say: Callable[[str], None] = lambda line: None,
         trust_card: bool = False,
+        styles: Mapping[str, float] | None = None,
     ) -> None:
+        self._open = partial(
+            open_backend, backend, device=str(device), precision=precision, say=say
+        )
+        self._trust_card = trust_card
+        self._blended: tuple[dict[str, float], Backend] | None = None  # of the last call
         with cards_trusted(trust_card):
-            self.path = find_style(style)
-            self.card = read_card(self.path)
+            self.path = find_style(style) if styles is None else find_file(style)
+            if styles is None:
+                self.card = read_card(self.path)
+            else:
+                require_unnamed(self.path)
+                self.card, _ = read_blend(self.path, styles)
             self.name = self.card.name
-            self.backend = open_backend(
-                backend, self.path, device=str(device), precision=precision, say=say
-            )
+            self.backend = self._open(self.path, blend=styles)
 
     @overload
-    def __call__(self, photo: Image.Image | str | os.PathLike[str]) -> Image.Image: ...
+    def __call__(
+        self, photo: Image.Image | str | os.PathLike[str], **controls: Unpack[Asked]
+    ) -> Image.Image: ...
     @overload
-    def __call__(self, photo: np.ndarray) -> np.ndarray: ...
+    def __call__(self, photo: np.ndarray, **controls: Unpack[Asked]) -> np.ndarray: ...
     @overload
-    def __call__(self, photo: Tensor) -> Tensor: ...
+    def __call__(self, photo: Tensor, **controls: Unpack[Asked]) -> Tensor: ...
     @overload
-    def __call__(self, photo: list[Any] | tuple[Any, ...]) -> list[Any]: ...
+    def __call__(
+        self, photo: list[Any] | tuple[Any, ...], **controls: Unpack[Asked]
+    ) -> list[Any]: ...
 
-    def __call__(self, photo: Any) -> Any:
+    def __call__(self, photo: Any, **controls: Unpack[Asked]) -> Any:
         """One photo, or a list of them -> stylized, of the same kind and size.
 
         - A Pillow image of any mode, or the path of a picture -> a Pillow image, RGB, or RGBA if it
@@ -81,48 +108,65 @@ class Stylizer:
           tensor on its device.
         - A list or tuple of any of these -> a list.
 
+        ``strength``, ``keep_colors``, ``mask`` and ``styles`` are those of ``Controls``; another
+        blend than in the call before takes the moment that opening a style takes.
+
         Anything else is refused: floating point might be in [0, 1], in [0, 255] or normalized, and
-        a guess would be wrong in silence. Raises ``FstError`` for that, and as ``pixels`` does.
+        a guess would be wrong in silence. Raises ``FstError`` for that, and as ``Controls`` and
+        ``pixels`` do.
         """
+        return self._any(photo, Controls(**controls))
+
+    def _any(self, photo: Any, controls: Controls) -> Any:
         if isinstance(photo, (list, tuple)):
-            return [self(one) for one in photo]
+            return [self._any(one, controls) for one in photo]
         if isinstance(photo, (str, os.PathLike)):
-            return self.picture(read_picture(user_path(os.fspath(photo)))).image()
+            read = read_picture(user_path(os.fspath(photo)))
+            return self.picture(read, controls).image()
         if isinstance(photo, Image.Image):
-            return self.picture(_decoded(photo)).image()
+            return self.picture(_decoded(photo), controls).image()
         if isinstance(photo, np.ndarray):
-            return self._batch(photo)
+            return self._batch(photo, controls)
         if type(photo).__module__.partition(".")[0] == "torch" and hasattr(photo, "detach"):
-            return self._tensor(photo)
+            return self._tensor(photo, controls)
         raise FstError(
             f"a photo of type {type(photo).__name__} cannot be stylized; give a Pillow image, a "
             "path, a uint8 array or tensor (H, W, 3) or (B, 3, H, W), or a list of them"
         )
 
-    def _tensor(self, photo: Tensor) -> Tensor:
+    def _tensor(self, photo: Tensor, controls: Controls) -> Tensor:
         import torch
 
         if photo.dtype != torch.uint8:  # some of torch's types are none of numpy's
             _refuse_type(str(photo.dtype).removeprefix("torch."))
         if photo.device.type == "meta" or photo.layout != torch.strided:
             raise FstError("a tensor without pixels of its own (meta, sparse) cannot be stylized")
-        return torch.from_numpy(self._batch(photo.detach().cpu().numpy())).to(photo.device)
+        made = self._batch(photo.detach().cpu().numpy(), controls)
+        return torch.from_numpy(made).to(photo.device)
 
-    def _batch(self, photo: np.ndarray) -> np.ndarray:
+    def _batch(self, photo: np.ndarray, controls: Controls) -> np.ndarray:
         if photo.dtype == np.uint8 and photo.ndim == 3 and photo.shape[2] == 3:
-            return self.pixels(photo.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0).copy()
-        return self.pixels(photo)
+            made = self.pixels(photo.transpose(2, 0, 1)[None], controls)
+            return made[0].transpose(1, 2, 0).copy()
+        return self.pixels(photo, controls)
 
-    def picture(self, photo: Picture) -> Picture:
+    def picture(self, photo: Picture, controls: Controls = PLAIN) -> Picture:
         """``Picture`` -> stylized ``Picture`` with the photo's alpha and profile."""
-        stylized = from_array(self.pixels(to_array(photo.rgb)))
-        return Picture(rgb=stylized, alpha=photo.alpha, icc_profile=photo.icc_profile)
+        made = self.pixels(to_array(photo.rgb), controls, alpha=photo.alpha)
+        return replace(photo, rgb=from_array(made))
 
-    def pixels(self, pixels: np.ndarray) -> np.ndarray:
+    def pixels(
+        self,
+        pixels: np.ndarray,
+        controls: Controls = PLAIN,
+        *,
+        alpha: Image.Image | None = None,
+    ) -> np.ndarray:
         """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type.
 
-        Raises ``FstError`` for another shape or type, for a picture under 16 px, and for one too
-        large for the free memory.
+        ``alpha`` (mode L) is what the mask "alpha" stands for. Raises ``FstError`` for another
+        shape or type, for a picture under 16 px, for one too large for the free memory, and for
+        controls that do not fit.
         """
         if pixels.dtype != np.uint8:
             _refuse_type(str(pixels.dtype))
@@ -135,9 +179,13 @@ class Stylizer:
             raise FstError(
                 f"the photo has {width}x{height} px; at least {MIN_SIDE} px a side are needed"
             )
+        mask = None
+        if controls.mask is not None:  # before the pass, which takes seconds
+            mask = mask_of(controls.mask, alpha, width, height)
+        backend = self._backend(controls.styles)
         self.require_memory(batch, height, width)
         try:
-            return self.backend(np.ascontiguousarray(pixels))
+            stylized = backend(np.ascontiguousarray(pixels))
         except Exception as error:  # each runtime has its own exceptions
             if not is_out_of_memory(error):
                 raise
@@ -146,6 +194,17 @@ class Stylizer:
                 f"{self.backend.device}; use a smaller size, for instance --size "
                 f"{min(height, width) // 2}"
             ) from None
+        return controlled(stylized, pixels, controls, mask)
+
+    def _backend(self, styles: Mapping[str, float] | None) -> Backend:
+        """The one of this style, or of another blend; that of the last call is kept."""
+        if styles is None:
+            return self.backend
+        if self._blended is None or self._blended[0] != dict(styles):
+            with cards_trusted(self._trust_card):
+                opened = self._open(parted_address(self.path)[0], blend=styles)
+            self._blended = dict(styles), opened
+        return self._blended[1]
 
     def require_memory(self, batch: int, height: int, width: int, *, at_all: bool = False) -> None:
         """Raise ``FstError`` before the system would have to kill the process.

@@ -188,7 +188,7 @@ def load_style(path: str | Path, name: str | None = None) -> tuple[TransformerNe
     if name is not None:
         path = f"{path}:{name}"
     card, data = read_checked(path)
-    return _built(path, data, card.net), card
+    return built(path, data, card.net), card
 
 
 def load_styles(path: str | Path) -> tuple[TransformerNet, list[Card]]:
@@ -199,10 +199,11 @@ def load_styles(path: str | Path) -> tuple[TransformerNet, list[Card]]:
         net, card = load_style(path)
         return net, [card]
     arguments = {**cards[0].net, "paintings": len(cards)}
-    return _built(file, _checked_file(file), arguments), cards
+    return built(file, _checked_file(file), arguments), cards
 
 
-def _built(path: str | Path, data: bytes, arguments: Mapping[str, Any]) -> TransformerNet:
+def built(path: str | Path, data: bytes, arguments: Mapping[str, Any]) -> TransformerNet:
+    """The net of a safetensors file's tensors, in eval mode on the CPU; ``path`` names it."""
     from safetensors.torch import load
 
     from fst.nets.transformer_net import TransformerNet
@@ -228,8 +229,19 @@ def read_checked(path: str | Path) -> tuple[Card, bytes]:
     return card, data
 
 
+def read_several(file: Path, names: Sequence[str]) -> list[tuple[Card, bytes]]:
+    """``read_checked`` of some paintings in a file of several, which is read once."""
+    cards = {card.name: (row, card) for row, card in enumerate(read_cards(file))}
+    data, found = file.read_bytes(), []
+    for row, card in (cards[name] for name in names):
+        own = rows_of(data, row)
+        _require_whole(f"{file}:{card.name}", own, card)
+        found.append((card, own))
+    return found
+
+
 def _checked_file(file: Path) -> bytes:
-    """A whole file, each painting of which matches its checksum."""
+    """The bytes of a whole file, each painting of which matches its checksum."""
     data, cards = file.read_bytes(), read_cards(file)
     for row, card in enumerate(cards):
         own = data if len(cards) == 1 else rows_of(data, row)
