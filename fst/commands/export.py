@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 
 from fst.errors import FstError
+from fst.inference.graph_controls import INPUTS
 from fst.inference.graph_file import FORMATS, export_graph
 from fst.inference.onnx_graph import LEAST_OPSET, OPSET, GraphOptions
+from fst.nets.blend import card_of_several
 from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
 from fst.nets.style_file import MIN_SIDE
-from fst.nets.style_names import find_style, style_label
+from fst.nets.style_names import find_file, find_style, style_label
 from fst.system.console import Parser, shown_in_line
 from fst.system.paths import user_path
 
@@ -24,8 +26,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    style = find_style(options.style)
-    card = read_card(style)
+    inputs = _inputs(options.inputs)
+    if "styles" in inputs:
+        style = find_file(options.style)
+        card = card_of_several(style)
+    else:
+        style = find_style(options.style)
+        card = read_card(style)
     suffix = f".{options.format}"
     default = f"{style_label(options.style, style)}{suffix}"
     path = user_path(options.output or default)
@@ -35,10 +42,14 @@ def _export(options: argparse.Namespace) -> int:
         )
     if path.exists() and not options.force:
         raise FstError(f"{path} exists already; use --force to replace it, or -o elsewhere")
-    graph = GraphOptions(half=options.half, opset=options.opset, size=_size(options.size))
+    graph = GraphOptions(
+        half=options.half, opset=options.opset, size=_size(options.size), inputs=inputs
+    )
     parity = export_graph(style, card, path, file_format=options.format, options=graph)
     megabytes = path.stat().st_size / 1e6
     print(f"{shown_in_line(path)} ({megabytes:.1f} MB): uint8 (batch, 3, height, width), RGB")
+    for name in inputs:
+        print(f"  {name:<9} {INPUTS[name]}")
     at = ", ".join(parity["shapes"])
     if "max_difference" in parity:
         print(
@@ -47,7 +58,17 @@ def _export(options: argparse.Namespace) -> int:
         )
     else:
         print(f"runs at {at}; not compared with PyTorch, which is not installed here")
+    if "controls_difference" in parity:
+        print(f"its controls are those of Stylizer within {parity['controls_difference']} of 255")
     return 0
+
+
+def _inputs(text: str | None) -> tuple[str, ...]:
+    words = [] if text is None else [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in INPUTS:
+            raise FstError(f"--inputs {word} is unknown; use some of {','.join(INPUTS)}")
+    return tuple(name for name in INPUTS if name in words)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -81,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         "--size",
         metavar="HxW",
         help="ONNX for one photo of this size alone, without computed shapes: OpenCV 4 needs it",
+    )
+    parser.add_argument(
+        "--inputs",
+        metavar="NAMES",
+        help=f"what the graph takes beside the photo: some of {','.join(INPUTS)}; styles needs a "
+        "file of several paintings, such as base",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)

@@ -117,8 +117,8 @@ class OnnxBackend:
             graph, options, providers=["CPUExecutionProvider"]
         )
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        (stylized,) = self._session.run(None, {"pixels": pixels})
+    def __call__(self, pixels: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+        (stylized,) = self._session.run(None, {"pixels": pixels, **inputs})
         return stylized
 
 
@@ -141,8 +141,8 @@ class OpenVinoBackend:
         self.precision = "bfloat16" if bfloat16 else "float32"
         self._run = core.compile_model(core.read_model(graph), "CPU", settings)
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        return self._run([pixels])[0]
+    def __call__(self, pixels: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+        return self._run({"pixels": pixels, **inputs})[0]
 
 
 def _openvino() -> Any:

@@ -12,24 +12,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fst.errors import FstError, pip_install
 from fst.inference.backends import RUNTIMES, installed
+from fst.inference.controls import Controls, controlled
+from fst.inference.graph_controls import INPUTS
 from fst.inference.onnx_graph import GraphOptions, onnx_graph
-from fst.nets.style_card import Card
-from fst.nets.style_file import MIN_SIDE, load_style, read_checked
+from fst.nets.style_card import Card, read_cards
+from fst.nets.style_file import MIN_SIDE, load_style, load_styles, read_checked, read_whole
 from fst.system.files import write_whole
 from fst.system.installed import is_here, require_torch
 from fst.system.machine import cpu_threads
+
+if TYPE_CHECKING:
+    from fst.inference.controlled_net import ControlledNet
+    from fst.inference.pixel_net import PixelNet
 
 FORMATS = ("pt2", "onnx")
 # batch, height, width: the least, odd ones, more than one picture
 PARITY_SHAPES = ((1, MIN_SIDE, MIN_SIDE), (1, 17, 31), (2, 65, 48), (3, 33, 129), (1, 255, 339))
 
-Run = Callable[[np.ndarray], np.ndarray]  # pixels (B, 3, H, W) uint8 -> the same
+Run = Callable[..., np.ndarray]  # pixels (B, 3, H, W) uint8, and inputs by name -> the same
 
 
 def export_graph(
@@ -39,38 +45,48 @@ def export_graph(
 
     The file appears only if no pixel is off by more than 1 of 255, or 2 in half precision, from
     eager PyTorch in float32; else ``FstError`` is raised and nothing is left behind. Where torch is
-    not installed, ``max_difference`` is missing from what is returned.
+    not installed, ``max_difference`` is missing from what is returned. A graph that takes controls
+    must do with them what numpy does, within 1 of 255. If ``styles`` is one, ``style`` is a file of
+    several paintings, and ``card`` has the name and the net that they share.
     """
     options = options or GraphOptions()
     if file_format not in FORMATS:
         raise FstError(f"--format {file_format} is unknown; use one of {', '.join(FORMATS)}")
-    if file_format == "pt2" and options != GraphOptions(half=options.half):
+    if file_format == "pt2" and options != GraphOptions(half=options.half, inputs=options.inputs):
         raise FstError("--opset and --size are for --format onnx; leave them out")
     for word, given in (("--format pt2", file_format == "pt2"), ("--half", options.half)):
         if given:
             require_torch(word)
-    eager = _eager(style) if is_here("torch") else None
-    written = _eager(style, half=True) if options.half else None  # what is written, in torch
+    cards = read_cards(style) if "styles" in options.inputs else [card]
+    of_pass = tuple(name for name in options.inputs if name == "styles")
+    eager = _eager(style, of_pass) if is_here("torch") else None
+    written = _eager(style, of_pass, half=True) if options.half else None  # in torch
     most = 2 if options.half else 1
     shapes = [(1, *options.size)] if options.size else PARITY_SHAPES
     pack, load = _pt2(style, options) if file_format == "pt2" else _onnx(style, options)
 
     def parity_of(data: bytes) -> dict[str, Any]:
-        parity = measure_parity(eager, load(data), shapes)
+        parity = measure_parity(eager, load(data), shapes, options.inputs, len(cards))
         if file_format == "onnx" and written is not None:
             # ONNX Runtime computes in float32 on a CPU, which says nothing of float16
-            rounded = measure_parity(eager, written, shapes)
+            rounded = measure_parity(eager, written, shapes, of_pass, len(cards))
             parity = max(parity, rounded, key=lambda one: one["max_difference"])
         return parity
 
     parity = parity_of(pack({}))
     if eager is not None:
         card.export[file_format] = parity
-    data = pack({"card": json.dumps(asdict(card), ensure_ascii=False)})
+    data = pack(_metadata(cards, options.inputs))
 
     def check(file: Path) -> None:
         again = parity_of(file.read_bytes())
         worst = max(one.get("max_difference", 0) for one in (again, parity))
+        controls = max(one.get("controls_difference", 0) for one in (again, parity))
+        if controls > 1:
+            raise FstError(
+                f"{path} is not written: its controls are off by {controls} of 255; please report "
+                "this with the versions of torch, onnxruntime and openvino"
+            )
         if worst > most:
             cure = "please report this with your torch version"
             if options.half:  # where hatching or dots are decided by a bit, rounding moves them
@@ -85,30 +101,43 @@ def export_graph(
 
 
 def measure_parity(
-    eager: Run | None, run: Run, shapes: Sequence[tuple[int, int, int]] = PARITY_SHAPES
+    eager: Run | None,
+    run: Run,
+    shapes: Sequence[tuple[int, int, int]] = PARITY_SHAPES,
+    inputs: Sequence[str] = (),
+    paintings: int = 1,
 ) -> dict[str, Any]:
     """The largest and mean difference between a graph and eager PyTorch, in levels of 255.
 
     ``shapes`` (batch, height, width) are those of the pixels that both are given. Without
-    ``eager`` the graph is only run.
+    ``eager`` the graph is only run. A graph with further ``inputs`` is compared with ``eager``
+    where they leave the picture as it is, and then, as ``controls_difference``, at a setting for
+    each shape, with what numpy makes of that picture.
     """
     generator = np.random.default_rng(0)
-    largest, total, count = 0, 0.0, 0
+    largest, total, count, controls = 0, 0.0, 0, 0
     for batch, height, width in shapes:
         noise = generator.random((batch, 3, height, width))
         pixels = ((noise * 0.3 + np.linspace(0, 1, width) * 0.7) * 255).astype(np.uint8)
-        got = run(pixels)
+        blend, neutral, setting = _settings(inputs, pixels, paintings, generator)
+        got = run(pixels, **blend, **neutral)
         if got.shape != pixels.shape or got.dtype != np.uint8:
             raise FstError(
                 f"the exported graph returned {got.shape} for {pixels.shape}; please report this "
                 "with the versions of torch, onnxruntime and openvino"
             )
         if eager is not None:
-            difference = np.abs(got.astype(int) - eager(pixels))
+            difference = np.abs(got.astype(int) - eager(pixels, **blend))
             largest = max(largest, int(difference.max()))
             total += float(difference.sum())
             count += difference.size
+        if neutral:
+            made = run(pixels, **blend, **setting).astype(int)
+            difference = np.abs(made - _by_numpy(got, pixels, setting))
+            controls = max(controls, int(difference.max()))
     told: dict[str, Any] = {"shapes": ["x".join(map(str, shape)) for shape in shapes]}
+    if {*inputs} - {"styles"}:
+        told["controls_difference"] = controls
     if eager is None:
         return told
     return {
@@ -119,6 +148,52 @@ def measure_parity(
     }
 
 
+Inputs = dict[str, np.ndarray]  # by name
+
+
+def _settings(
+    inputs: Sequence[str], pixels: np.ndarray, paintings: int, generator: np.random.Generator
+) -> tuple[Inputs, Inputs, Inputs]:
+    """The shares of paintings, the other inputs where they do nothing, and where they do a lot."""
+    if not inputs:  # nothing is drawn, so that pixels are what they were before there were any
+        return {}, {}, {}
+    batch, _, height, width = pixels.shape
+    mask = np.tile(generator.integers(0, 256, (1, 1, height, width), np.uint8), (batch, 1, 1, 1))
+    strength, colors, shares = (
+        generator.random(count, dtype=np.float32) for count in (1, 1, paintings)
+    )
+    blend = {"styles": shares}
+    neutral = {"strength": np.ones_like(strength), "colors": np.zeros_like(colors)}
+    neutral["mask"] = np.full_like(mask, 255)
+    setting = {"strength": strength, "colors": colors, "mask": mask}
+
+    def asked(every: Inputs) -> Inputs:
+        return {name: every[name] for name in inputs if name in every}
+
+    return asked(blend), asked(neutral), asked(setting)
+
+
+def _by_numpy(stylized: np.ndarray, photo: np.ndarray, setting: Inputs) -> np.ndarray:
+    controls = Controls(
+        strength=float(setting["strength"][0]) if "strength" in setting else 1.0,
+        keep_colors=float(setting["colors"][0]) if "colors" in setting else 0.0,
+    )
+    mask = setting["mask"][0, 0] if "mask" in setting else None
+    return controlled(stylized, photo, controls, mask)
+
+
+def _metadata(cards: Sequence[Card], inputs: Sequence[str]) -> dict[str, str]:
+    """What a file says of its styles, and of the inputs beside the photo, if there are any."""
+    if "styles" not in inputs:
+        said = {"card": json.dumps(asdict(cards[0]), ensure_ascii=False)}
+    else:
+        said = {"cards": json.dumps([asdict(card) for card in cards], ensure_ascii=False)}
+        said["styles"] = json.dumps([card.name for card in cards], ensure_ascii=False)
+    if inputs:
+        said["inputs"] = json.dumps({name: INPUTS[name] for name in inputs})
+    return said
+
+
 def load_onnx(data: bytes) -> Run:
     """The bytes of an ``.onnx`` file -> a function of pixels, in the runtime that is installed."""
     for name in ("onnx", "openvino"):
@@ -127,34 +202,43 @@ def load_onnx(data: bytes) -> Run:
     raise FstError(f"--format onnx needs onnxruntime; {pip_install('onnx')}")
 
 
-def _eager(style: Path, *, half: bool = False) -> Run:
+def _eager(style: Path, inputs: Sequence[str], *, half: bool = False) -> Run:
     """The style's pass in PyTorch on the CPU, in float32 or ``half``."""
     import torch
 
-    from fst.inference.pixel_net import PixelNet
+    pixel_net = _pixel_net(style, inputs, half=half)
 
-    net, _ = load_style(style)
-    pixel_net = PixelNet(net.half() if half else net).eval()
-
-    def run(pixels: np.ndarray) -> np.ndarray:
+    def run(pixels: np.ndarray, **given: np.ndarray) -> np.ndarray:
+        tensors = {name: torch.from_numpy(value) for name, value in given.items()}
         with torch.inference_mode():
-            return pixel_net(torch.from_numpy(pixels)).numpy()
+            return pixel_net(torch.from_numpy(pixels), **tensors).numpy()
 
     return run
+
+
+def _pixel_net(style: Path, inputs: Sequence[str], *, half: bool) -> PixelNet | ControlledNet:
+    from fst.inference.controlled_net import ControlledNet
+    from fst.inference.pixel_net import PixelNet
+
+    net = (load_styles(style) if "styles" in inputs else load_style(style))[0]
+    net = net.half() if half else net
+    return (ControlledNet(net, inputs) if inputs else PixelNet(net)).eval()
 
 
 Pack = Callable[[dict[str, str]], bytes]  # metadata -> a file
 
 
 def _onnx(style: Path, options: GraphOptions) -> tuple[Pack, Callable[[bytes], Run]]:
-    card, data = read_checked(style)
+    if "styles" in options.inputs:
+        cards, data = read_whole(style)
+        card = Card(name=style.stem, net=cards[0].net)
+    else:
+        card, data = read_checked(style)
     return (lambda metadata: onnx_graph(card, data, options, metadata)), load_onnx
 
 
 def _pt2(style: Path, options: GraphOptions) -> tuple[Pack, Callable[[bytes], Run]]:
     from fst.inference import pt2_file
-    from fst.inference.pixel_net import PixelNet
 
-    net, _ = load_style(style)
-    pixel_net = PixelNet(net.half() if options.half else net).eval()
+    pixel_net = _pixel_net(style, options.inputs, half=options.half)
     return pt2_file.pack_pt2(pixel_net), pt2_file.load_pt2

@@ -14,6 +14,7 @@ import numpy as np
 
 from fst.errors import FstError
 from fst.inference import onnx_proto
+from fst.inference.graph_controls import controlled, shares_of_paintings
 from fst.inference.onnx_proto import Attribute, element_type
 from fst.nets.style_card import Card
 from fst.nets.style_file import MIN_SIDE, arrays_of
@@ -38,12 +39,14 @@ class GraphOptions:
 
     ``half`` computes in float16, for GPUs, all but the last rounding. ``opset`` is the version of
     ONNX's operators. ``size`` (H, W) fixes the size of the photo, and the batch at 1, and leaves no
-    node that computes a shape, which some runtimes need.
+    node that computes a shape, which some runtimes need. ``inputs``, some of ``INPUTS``, are the
+    controls of a pass that the graph takes beside the photo.
     """
 
     half: bool = False
     opset: int = OPSET
     size: tuple[int, int] | None = None
+    inputs: tuple[str, ...] = ()
 
 
 def onnx_graph(
@@ -64,7 +67,7 @@ def onnx_graph(
         raise FstError(
             f"--opset {options.opset} is not possible; use one of {LEAST_OPSET} to {NEWEST_OPSET}"
         )
-    writer = _Writer(arrays_of(data), options)
+    writer = Writer(arrays_of(data), options)
     writer.net(card.net)
     batch, (height, width) = (1, options.size) if options.size else ("batch", ("height", "width"))
     known = {
@@ -73,30 +76,44 @@ def onnx_graph(
         "opset": str(options.opset),
         "precision": "float16" if options.half else "float32",
     }
+    given: dict[str, tuple[type, list[int | str]]] = {
+        "strength": (np.float32, [1]),
+        "colors": (np.float32, [1]),
+        "mask": (np.uint8, [batch, 1, height, width]),
+        "styles": (np.float32, [writer.paintings]),
+    }
     return onnx_proto.model(
         card.name,
         nodes=writer.nodes,
         constants=writer.constants,
-        inputs=[onnx_proto.pixels(IN, [batch, 3, height, width])],
-        outputs=[onnx_proto.pixels(OUT, [batch, 3, height, width])],
+        inputs=[
+            onnx_proto.value(IN, np.uint8, [batch, 3, height, width]),
+            *(onnx_proto.value(name, *given[name]) for name in options.inputs),
+        ],
+        outputs=[onnx_proto.value(OUT, np.uint8, [batch, 3, height, width])],
         opset=options.opset,
         metadata={**known, **(metadata or {})},
     )
 
 
-class _Writer:
+class Writer:
     """Collects the nodes and constants of one graph; every method returns a value's name."""
 
     def __init__(self, tensors: dict[str, np.ndarray], options: GraphOptions) -> None:
         self.tensors = tensors
         self.kind = np.dtype(np.float16 if options.half else np.float32)
+        self.options = options
         self.size = options.size
         self.nodes: list[bytes] = []
         self.constants: list[bytes] = []
+        self.paintings = len(np.atleast_2d(tensors["norm1.weight"]))
+        self._shares: str | None = None
         self._made: set[str] = set()
 
     def net(self, arguments: Mapping[str, Any]) -> None:
         """``PixelNet``: pixels to [0, 1], ``TransformerNet.forward``, and back to pixels."""
+        if "styles" in self.options.inputs:
+            self._shares = shares_of_paintings(self)
         x = self.node("Cast", IN, to=element_type(self.kind))
         x = self.node("Div", x, self.constant("levels", np.array([255], self.kind)))
         full = self.relu(self.norm("norm1", self.conv("conv1.conv", x)))
@@ -120,7 +137,11 @@ class _Writer:
         y = self.node("Add", y, self.constant("one", np.array([1], np.float32)))
         y = self.node("Div", y, self.constant("two", np.array([2], np.float32)))
         y = self.node("Mul", y, self.constant("white", np.array([255], np.float32)))
-        self.node("Cast", self.node("Round", y), to=element_type(np.dtype(np.uint8)), name=OUT)
+        y = self.node("Round", y)
+        if self.options.inputs:
+            y = controlled(self, y, IN, self.options.inputs)
+            y = self.node("Round", y)
+        self.node("Cast", y, to=element_type(np.dtype(np.uint8)), name=OUT)
 
     def conv(self, name: str, x: str, *, stride: int = 1) -> str:
         """``ConvLayer``: reflection padding by half the kernel, then the convolution."""
@@ -131,8 +152,18 @@ class _Writer:
         return self.node("Conv", x, *weights, strides=[stride, stride])
 
     def norm(self, name: str, x: str) -> str:
-        weights = (self.weight(f"{name}.weight"), self.weight(f"{name}.bias"))
+        weights = (self.row(f"{name}.weight"), self.row(f"{name}.bias"))
         return self.node("InstanceNormalization", x, *weights, epsilon=EPS)
+
+    def row(self, name: str) -> str:
+        """Of an instance norm: as it is, or the rows of all paintings by their shares."""
+        if self._shares is None:
+            return self.weight(name)
+        rows = self.constant(name, self.tensors[name].astype(np.float32))
+        mixed = self.node("MatMul", self._shares, rows)
+        if self.kind == np.float32:
+            return mixed
+        return self.node("Cast", mixed, to=element_type(self.kind))
 
     def relu(self, x: str) -> str:
         return self.node("Relu", x)
@@ -169,6 +200,10 @@ class _Writer:
             self._made.add(name)
             self.constants.append(onnx_proto.tensor(name, value))
         return name
+
+    def number(self, name: str, value: float) -> str:
+        """A float32 constant, for one value or many."""
+        return self.constant(name, np.array([value], np.float32))
 
     def node(
         self, kind: str, *inputs: str, name: str | None = None, **attributes: Attribute

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 # TensorProto.DataType
-ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int64": 7, "float16": 10, "float64": 11}
+ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7, "float16": 10, "float64": 11}
 # version of the operators -> the least version of the format that has it
 IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9}
 IR_VERSIONS |= {21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13, 27: 13, 28: 14}
@@ -45,12 +45,12 @@ def tensor(name: str, value: np.ndarray) -> bytes:
     return dims + _int(2, element_type(value.dtype)) + _text(8, name) + _bytes(9, data)
 
 
-def pixels(name: str, shape: Shape) -> bytes:
-    """A ValueInfoProto of uint8 values."""
+def value(name: str, kind: type, shape: Shape) -> bytes:
+    """A ValueInfoProto: what goes into a graph or comes out."""
     sides = b"".join(
         _bytes(1, _int(1, side) if isinstance(side, int) else _text(2, side)) for side in shape
     )
-    of_tensor = _int(1, ELEMENT_TYPES["uint8"]) + _bytes(2, sides)
+    of_tensor = _int(1, element_type(np.dtype(kind))) + _bytes(2, sides)
     return _text(1, name) + _bytes(2, _bytes(1, of_tensor))
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
+from fst.inference.controlled_net import ControlledNet
 from fst.inference.pixel_net import PixelNet
 from fst.nets.style_file import MIN_SIDE
 
@@ -20,19 +21,23 @@ MAX_SIDE = 16384  # pixels
 MAX_BATCH = 1024
 
 
-def load_pt2(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
-    """The bytes of a ``.pt2`` file -> a function of pixels (B, 3, H, W) uint8 to the same."""
+def load_pt2(data: bytes) -> Callable[..., np.ndarray]:
+    """The bytes of a ``.pt2`` file -> a function of pixels (B, 3, H, W) uint8 to the same.
+
+    It takes the further inputs of a graph with controls by their names.
+    """
     with quiet():
         module = torch.export.load(io.BytesIO(data)).module()
 
-    def run(pixels: np.ndarray) -> np.ndarray:
+    def run(pixels: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+        given = {name: torch.from_numpy(value) for name, value in inputs.items()}
         with torch.inference_mode():
-            return module(torch.from_numpy(pixels)).numpy()
+            return module(torch.from_numpy(pixels), **given).numpy()
 
     return run
 
 
-def pack_pt2(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
+def pack_pt2(pixel_net: PixelNet | ControlledNet) -> Callable[[dict[str, str]], bytes]:
     """A style's pass -> a function of metadata to the bytes of a ``.pt2`` file."""
     program = program_of(pixel_net)
 
@@ -46,27 +51,27 @@ def pack_pt2(pixel_net: PixelNet) -> Callable[[dict[str, str]], bytes]:
     return pack
 
 
-def _dynamic() -> dict[str, dict[int, Any]]:
-    return {
-        "pixels": {
-            0: Dim("batch", min=1, max=MAX_BATCH),
-            2: Dim("height", min=MIN_SIDE, max=MAX_SIDE),
-            3: Dim("width", min=MIN_SIDE, max=MAX_SIDE),
-        }
-    }
-
-
-def _example() -> tuple[Tensor]:
-    # a batch of 2 and unlike sides: torch.export freezes a dimension of 1 and merges equal ones
-    return (torch.zeros(2, 3, 70, 93, dtype=torch.uint8),)
-
-
-def program_of(pixel_net: PixelNet) -> torch.export.ExportedProgram:
+def program_of(pixel_net: PixelNet | ControlledNet) -> torch.export.ExportedProgram:
     """torch.export's program of the whole pass, for any size, on the net's device and in its
     precision."""
-    pixels = _example()[0].to(pixel_net.net.conv1.conv.weight.device)
+    sides = {
+        0: Dim("batch", min=1, max=MAX_BATCH),
+        2: Dim("height", min=MIN_SIDE, max=MAX_SIDE),
+        3: Dim("width", min=MIN_SIDE, max=MAX_SIDE),
+    }
+    device = pixel_net.net.conv1.conv.weight.device
+    # a batch of 2 and unlike sides: torch.export freezes a dimension of 1 and merges equal ones
+    pixels = torch.zeros(2, 3, 70, 93, dtype=torch.uint8, device=device)
+    examples = {
+        "strength": torch.ones(1, device=device),
+        "colors": torch.ones(1, device=device),
+        "mask": torch.zeros(2, 1, 70, 93, dtype=torch.uint8, device=device),
+        "styles": torch.ones(pixel_net.net.paintings, device=device),
+    }
+    given = {name: examples[name] for name in getattr(pixel_net, "inputs", ())}
+    shapes = {"pixels": sides, **{name: sides if name == "mask" else {} for name in given}}
     with quiet():
-        return torch.export.export(pixel_net, (pixels,), dynamic_shapes=_dynamic())
+        return torch.export.export(pixel_net, (pixels,), given, dynamic_shapes=shapes)
 
 
 def aoti_package(program: torch.export.ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:

@@ -71,13 +71,8 @@ def read_blend(path: str | Path, weights: Mapping[str, float]) -> tuple[Card, by
     """
     require_weights(weights)
     file, _ = parted_address(path)
-    cards = read_cards(file)
+    cards = _several(file)
     names = [card.name for card in cards]
-    if len(cards) == 1:
-        raise FstError(
-            f"{file} holds one painting, and a blend is between those of one net: "
-            "`fst train 'styles=[A,B]'` trains such a net, and `--style base` is one of 24"
-        )
     for name in weights:
         if name not in names:
             raise FstError(f"{file} holds no style '{name}' to blend; it has {', '.join(names)}")
@@ -98,6 +93,23 @@ def read_blend(path: str | Path, weights: Mapping[str, float]) -> tuple[Card, by
     card = Card(name=blend_label(used), net=cards[0].net, painting={"title": _title(used, total)})
     card.sha256 = tensors_sha256(data)
     return card, data
+
+
+def _several(file: Path) -> list[Card]:
+    cards = read_cards(file)
+    if len(cards) == 1:
+        raise FstError(
+            f"{file} holds one painting, and a blend is between those of one net: "
+            "`fst train 'styles=[A,B]'` trains such a net, and the shipped `base` is one of 24"
+        )
+    return cards
+
+
+def card_of_several(path: str | Path) -> Card:
+    """The name and the net that the paintings of a file share; ``FstError`` for other files."""
+    require_unnamed(path)
+    file = Path(path)
+    return Card(name=file.stem, net=_several(file)[0].net)
 
 
 def require_unnamed(path: str | Path) -> None:

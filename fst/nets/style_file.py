@@ -202,6 +202,11 @@ def load_styles(path: str | Path) -> tuple[TransformerNet, list[Card]]:
     return built(file, _checked_file(file), arguments), cards
 
 
+def read_whole(file: Path) -> tuple[list[Card], bytes]:
+    """The cards of a file and its tensors, of all paintings; see ``read_checked``."""
+    return read_cards(file), _checked_file(file)
+
+
 def built(path: str | Path, data: bytes, arguments: Mapping[str, Any]) -> TransformerNet:
     """The net of a safetensors file's tensors, in eval mode on the CPU; ``path`` names it."""
     from safetensors.torch import load

@@ -66,12 +66,17 @@ class InstanceNorm(nn.InstanceNorm2d):
     def forward(self, x: Tensor, painting: Tensor | None = None) -> Tensor:
         """x (B, C, H, W), painting (B,) their rows -> the same shape and type as x.
 
-        ``painting`` is None if and only if the net knows one.
+        ``painting`` (B, paintings), floating point, has the shares of all rows, for a blend. It is
+        None if and only if the net knows one.
         """
         weight: Tensor = self.weight
         bias: Tensor = self.bias
         if painting is not None:
-            weight, bias = weight[painting], bias[painting]  # (B, C)
+            if painting.is_floating_point():
+                shares = painting.to(weight.dtype)
+                weight, bias = shares @ weight, shares @ bias  # (B, C)
+            else:
+                weight, bias = weight[painting], bias[painting]  # (B, C)
         if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
             return normalized(x, weight, bias, self.eps)
         if painting is None:
@@ -265,7 +270,8 @@ class TransformerNet(nn.Module):
     def forward(self, content: Tensor, painting: Tensor | None = None) -> Tensor:
         """content (B, 3, H, W), RGB in [0, 1], H and W >= 16 -> stylized (B, 3, H, W) in [0, 1].
 
-        A net of several paintings takes for each photo the row of its ``painting``, (B,) int64.
+        A net of several paintings takes for each photo the row of its ``painting``, (B,) int64, or
+        the shares of all rows, (B, paintings).
         """
         full = F.relu(self.norm1(self.conv1(content), painting))
         half = F.relu(self.norm2(self.down1(full), painting))

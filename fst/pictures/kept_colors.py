@@ -26,7 +26,7 @@ FROM_LMS = np.array(
     ],
     np.float32,
 )
-LEAST = np.float32(1e-6)  # of a distance to the gray, to divide by
+LEAST = 1e-6  # of a distance to the gray, to divide by
 
 
 def linear_levels() -> np.ndarray:
