@@ -140,7 +140,12 @@ def _controls(options: argparse.Namespace) -> Controls:
         strength=options.strength,
         keep_colors=options.keep_colors,
         mask=mask if mask in (None, ALPHA) else read_mask(mask),
+        stroke=options.stroke,
     )
+
+
+def _stroke(word: str) -> int | str:
+    return int(word) if word.isdecimal() else word
 
 
 def _style(style: str, blend: dict[str, float] | None) -> tuple[Path, str]:
@@ -198,6 +203,13 @@ def _parser() -> argparse.ArgumentParser:
         help="between paintings of one net: --style base --blend udnie=0.6 dots=0.4",
     )
     parser.add_argument("--size", type=int, metavar="PX", help="resize to this shorter side first")
+    parser.add_argument(
+        "--stroke",
+        type=_stroke,
+        metavar="PX|auto",
+        help="strokes as large in the picture as on a photo of this shorter side, whatever the "
+        "size; auto: as of 1000 px on larger photos",
+    )
     parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP (default 95)")
     parser.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""What a user may ask of one pass: how much of it, in whose colors, where, of which paintings."""
+"""What a user may ask of one pass: how much of it, where, in whose colors, strokes, paintings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fst.errors import FstError
+from fst.inference.strokes import require_stroke
 from fst.nets.blend import require_weights
 from fst.pictures.image import Picture, read_picture, to_picture
 from fst.pictures.kept_colors import colors_kept
@@ -31,13 +32,16 @@ class Controls:
     takes so much of the photo's colors, under the picture's light and dark. ``mask`` says where
     there is a picture: white, and black where the photo stays; a path, a Pillow image, a uint8
     array (H, W), or "alpha" for the photo's own alpha channel. ``styles`` maps names of paintings
-    in a file of several to the weights of a blend. Raises ``FstError`` for what is none of this.
+    in a file of several to the weights of a blend. ``stroke`` is the shorter side, in pixels, of
+    the photo on which strokes would be as large in the picture, or "auto": as of 1,000 px on a
+    larger photo. Raises ``FstError`` for what is none of this.
     """
 
     strength: float = 1.0
     keep_colors: float = 0.0
     mask: Mask | None = None
     styles: Mapping[str, float] | None = None
+    stroke: int | str | None = None
 
     def __post_init__(self) -> None:
         _require_share("strength", self.strength)
@@ -56,10 +60,11 @@ class Controls:
             )
         if self.styles is not None:
             require_weights(self.styles)
+        require_stroke(self.stroke)
 
     @property
     def plain(self) -> bool:
-        """Whether the pass is left as it is."""
+        """Whether the picture is left as the passes make it."""
         return self.strength == 1 and self.keep_colors == 0 and self.mask is None
 
 

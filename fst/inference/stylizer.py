@@ -15,6 +15,7 @@ from PIL import Image
 from fst.errors import FstError
 from fst.inference.backends import FIXED_MEMORY, Backend, is_out_of_memory, open_backend
 from fst.inference.controls import PLAIN, Controls, Mask, controlled, mask_of
+from fst.inference.strokes import side_of, with_strokes
 from fst.nets.blend import read_blend, require_unnamed
 from fst.nets.style_card import cards_trusted, net_width, parted_address, read_card
 from fst.nets.style_file import MIN_SIDE
@@ -39,6 +40,7 @@ class Asked(TypedDict, total=False):
     keep_colors: float
     mask: Mask | None
     styles: Mapping[str, float] | None
+    stroke: int | str | None
 
 
 class Stylizer:
@@ -108,8 +110,8 @@ class Stylizer:
           tensor on its device.
         - A list or tuple of any of these -> a list.
 
-        ``strength``, ``keep_colors``, ``mask`` and ``styles`` are those of ``Controls``; another
-        blend than in the call before takes the moment that opening a style takes.
+        ``strength``, ``keep_colors``, ``mask``, ``styles`` and ``stroke`` are those of
+        ``Controls``; another blend than in the call before takes as long as to open a style.
 
         Anything else is refused: floating point might be in [0, 1], in [0, 255] or normalized, and
         a guess would be wrong in silence. Raises ``FstError`` for that, and as ``Controls`` and
@@ -183,9 +185,14 @@ class Stylizer:
         if controls.mask is not None:  # before the pass, which takes seconds
             mask = mask_of(controls.mask, alpha, width, height)
         backend = self._backend(controls.styles)
-        self.require_memory(batch, height, width)
+        stroke = side_of(controls.stroke, min(height, width))
+        larger = max(1.0, (stroke or 0) / min(height, width))  # fine strokes: an enlarged pass
+        self.require_memory(batch, round(height * larger), round(width * larger))
         try:
-            stylized = backend(np.ascontiguousarray(pixels))
+            if stroke is None:
+                stylized = backend(np.ascontiguousarray(pixels))
+            else:
+                stylized = with_strokes(backend, pixels, stroke)
         except Exception as error:  # each runtime has its own exceptions
             if not is_out_of_memory(error):
                 raise
