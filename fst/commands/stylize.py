@@ -5,6 +5,7 @@ fst stylize holiday/ --style great_wave -o painted/
 fst stylize holiday/ --style great_wave -o painted/ --skip-existing  # goes on where it ended
 fst stylize photo.jpg --style great_wave --strength 0.7 --keep-colors 1
 fst stylize photo.jpg --style base --blend udnie=0.6 dots=0.4
+fst stylize photo.jpg --style all --sheet
 """
 
 from __future__ import annotations
@@ -12,21 +13,24 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from fst.errors import FstError
 from fst.inference.backends import BACKENDS, PRECISIONS
+from fst.inference.chosen_styles import ChosenStyle, chosen_styles
 from fst.inference.controls import ALPHA, Controls, read_mask
 from fst.inference.job_choice import parse_shard, without_results
 from fst.inference.overlap import Outcome
-from fst.inference.photo_jobs import Job, Limits, plan, stylize_files
+from fst.inference.photo_jobs import Job, Limits, plan, require_folder, stylize_files
+from fst.inference.style_sheet import SHEET, StyleSheets, sheet_jobs
 from fst.inference.stylizer import Stylizer
-from fst.nets.blend import blend_label, parse_blend, read_blend, require_unnamed
-from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
+from fst.nets.blend import parse_blend
+from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.nets.style_file import MIN_SIDE
-from fst.nets.style_names import find_file, find_style, style_label
+from fst.pictures.image import Picture
 from fst.system.console import Parser, shown_in_line
 from fst.system.machine import keep_freed_memory
 from fst.system.progress import ProgressLine
@@ -49,63 +53,117 @@ def _stylize(options: argparse.Namespace) -> int:
         )
     if options.force and options.skip_existing:
         raise FstError("--force and --skip-existing contradict each other; leave one of them out")
-    shard = None if options.shard is None else parse_shard(options.shard)
-    controls = _controls(options)
+    limits = Limits(options.size, options.quality, options.force, _controls(options))
     blend = None if options.blend is None else parse_blend(options.blend)
-    path, label = _style(options.style, blend)
-    planned, refused = plan(options.photos, options.output, label)
+    styles = chosen_styles(options.style, blend)
+    if len(styles) > 1 and not options.sheet:
+        require_folder(options.output, f"{len(styles)} styles")
+    labels = [SHEET] if options.sheet else [style.label for style in styles]
+    plans = [_plan(options, label) for label in labels]  # before there are results among the photos
+    refused = plans[0].refused
     for sentence in refused:
         _complain(sentence)
-    jobs = planned if shard is None else shard.of(planned)
+    if options.sheet:
+        return 1 if _sheets(options, styles, plans[0], limits) or refused else 0
+    failed = len(refused)
+    for style, planned in zip(styles, plans, strict=True):
+        failed += len(_with_style(options, style, planned, limits))
+    return 1 if failed else 0
+
+
+class Planned(NamedTuple):
+    """The photos of a style, those of them that are this process's turn, and what is refused."""
+
+    every: list[Job]
+    jobs: list[Job]
+    refused: list[str]
+
+
+def _plan(options: argparse.Namespace, label: str) -> Planned:
+    shard = None if options.shard is None else parse_shard(options.shard)
+    every, refused = plan(options.photos, options.output, label)
+    if options.sheet:
+        every = sheet_jobs(every)
+    jobs = every if shard is None else shard.of(every)
     if shard is not None:
-        print(f"shard {options.shard}: {len(jobs)} of {len(planned)} photos", flush=True)
+        print(f"shard {options.shard}: {len(jobs)} of {len(every)} photos", flush=True)
     if options.skip_existing:
-        missing = without_results(jobs, planned)
+        missing = without_results(jobs, every)
         if len(missing) < len(jobs):
             print(f"{len(jobs) - len(missing)} photos skipped: their results are there", flush=True)
         jobs = missing
+    return Planned(every, jobs, refused)
+
+
+def _sheets(
+    options: argparse.Namespace, styles: Sequence[ChosenStyle], planned: Planned, limits: Limits
+) -> int:
+    """Write a sheet for each photo; how many have none, or one without all styles."""
+    sheets, failed = StyleSheets(), set[Job]()
+    for style in styles:
+        rest = [job for job in planned.jobs if job not in failed]
+
+        def add(target: Path, picture: Picture, name: str = style.label) -> Path:
+            sheets.add(target, picture, name)
+            return Path(name)
+
+        failed |= {*_with_style(options, style, planned._replace(jobs=rest), limits, add)}
+    for job in planned.jobs:
+        path = sheets.write(job, quality=limits.quality)
+        if path is not None:
+            print(shown_in_line(f"{job.photo} -> {path}"), flush=True)
+    return len(failed)
+
+
+def _with_style(
+    options: argparse.Namespace,
+    style: ChosenStyle,
+    planned: Planned,
+    limits: Limits,
+    write: Callable[[Path, Picture], Path] | None = None,
+) -> list[Job]:
+    """Stylize the photos that are planned; those that failed."""
+    jobs = planned.jobs
     if not jobs:  # and so no style is loaded
-        return 1 if refused else 0
+        return []
     stylizer = Stylizer(
-        path,
+        style.path,
         device=options.device,
         backend=options.backend,
         precision=options.precision,
         say=_complain,
-        styles=blend,
+        styles=style.blend,
     )
     backend = stylizer.backend
     if (backend.name, backend.device) == ("torch", "cpu"):
         keep_freed_memory()  # the others gain nothing by it
     print(f"backend {backend.name} on {backend.device} in {backend.precision}", flush=True)
-    limits = Limits(options.size, options.quality, options.force, controls)
     many = len(jobs) > LINES_OF_PHOTOS and sys.stdout.isatty() and sys.stderr.isatty()
     progress = ProgressLine(len(jobs), "photos") if many else None
     start = time.monotonic()
     try:
-        outcomes = partial(stylize_files, stylizer, jobs, limits, among=planned)
+        outcomes = partial(stylize_files, stylizer, jobs, limits, among=planned.every, write=write)
         failed, parts = _told(outcomes, len(jobs), progress)
     finally:
         if progress is not None:
             progress.close()
-    failed += len(refused)
     if len(jobs) > 1:
         took = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in parts.items())
         print(
-            f"{len(jobs) + len(refused) - failed} photos stylized, {failed} failed, in "
-            f"{time.monotonic() - start:.1f} s ({took}, side by side)"
+            f"{len(jobs) - len(failed)} photos stylized, {len(failed) + len(planned.refused)} "
+            f"failed, in {time.monotonic() - start:.1f} s ({took}, side by side)"
         )
-    return 1 if failed else 0
+    return failed
 
 
 def _told(
     outcomes: Callable[[Callable[[str], None]], Iterator[Outcome[Job, Path]]],
     many: int,
     progress: ProgressLine | None,
-) -> tuple[int, dict[str, float]]:
+) -> tuple[list[Job], dict[str, float]]:
     """Print what becomes of each photo, or tell of all in one line that moves.
 
-    Returns how many failed, and the seconds of each part of the work.
+    Returns those that failed, and the seconds of each part of the work.
     """
 
     def complain(sentence: str) -> None:
@@ -114,12 +172,13 @@ def _told(
         else:
             progress.aside(lambda: _complain(sentence))
 
-    failed, parts = 0, dict.fromkeys(("reading", "stylizing", "writing"), 0.0)
+    failed: list[Job] = []
+    parts = dict.fromkeys(("reading", "stylizing", "writing"), 0.0)
     for number, done in enumerate(outcomes(complain), 1):
         if progress is not None:
             progress.advance()
         if done.error is not None:
-            failed += 1
+            failed.append(done.item)
             sentence = str(done.error)
             named = str(done.item.photo) in sentence
             complain(sentence if named else f"{done.item.photo}: {sentence}")
@@ -148,18 +207,6 @@ def _stroke(word: str) -> int | str:
     return int(word) if word.isdecimal() else word
 
 
-def _style(style: str, blend: dict[str, float] | None) -> tuple[Path, str]:
-    """Where a style is, and what its results are called after."""
-    if blend is None:
-        path = find_style(style)
-        read_card(path)
-        return path, style_label(style, path)
-    path = find_file(style)
-    require_unnamed(path)
-    read_blend(path, blend)
-    return path, blend_label(blend)
-
-
 def _complain(sentence: str) -> None:
     print(f"fst stylize: {shown_in_line(sentence)}", file=sys.stderr, flush=True)
 
@@ -170,7 +217,12 @@ def _parser() -> argparse.ArgumentParser:
         "photos", nargs="+", metavar="PHOTO", help="files, folders (recursively) or globs"
     )
     parser.add_argument(
-        "--style", required=True, metavar="NAME_OR_FILE", help="see `fst list`; or a style file"
+        "--style",
+        required=True,
+        action="append",
+        metavar="NAME_OR_FILE",
+        help="see `fst list`; or a style file; or all, for those that are shipped. Several times "
+        "for several pictures",
     )
     parser.add_argument(
         "-o", "--output", metavar="PATH", help="file or folder; default PHOTO_STYLE.jpg here"
@@ -201,6 +253,11 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="NAME=0.6",
         help="between paintings of one net: --style base --blend udnie=0.6 dots=0.4",
+    )
+    parser.add_argument(
+        "--sheet",
+        action="store_true",
+        help="one labeled sheet for each photo, PHOTO_sheet.jpg, with the photo and all styles",
     )
     parser.add_argument("--size", type=int, metavar="PX", help="resize to this shorter side first")
     parser.add_argument(

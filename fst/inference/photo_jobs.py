@@ -87,6 +87,13 @@ def plan(photos: Sequence[str], output: str | None, style: str) -> tuple[list[Jo
     return jobs, refused
 
 
+def require_folder(output: str | None, many: str) -> None:
+    """Raise ``FstError`` where ``-o`` is one file, and ``many`` results are to come."""
+    out = None if output is None else user_path(output)
+    if out is not None and out.suffix.lower() in SAVE_FORMATS and not os.path.isdir(out):
+        raise FstError(f"-o {out} is one file, but {many} are given; name a folder")
+
+
 def _files(
     photos: Sequence[str], out: Path | None, style: str
 ) -> tuple[list[tuple[Path, Path]], list[str]]:
@@ -134,19 +141,20 @@ def stylize_files(
     say: Callable[[str], None] = lambda line: None,
     *,
     among: Sequence[Job] = (),
+    write: Callable[[Path, Picture], Path] | None = None,
 ) -> Iterator[Outcome[Job, Path]]:
     """Stylize files one after the other, while the next is read and the last written.
 
     An outcome's result is the path written; its error is an ``FstError``. ``say`` is told of a
     result that cannot be the JPEG that it would have been. No photo of ``jobs`` is overwritten,
-    nor of those ``among`` which they were chosen.
+    nor of those ``among`` which they were chosen. ``write`` takes a result in place of its file.
     """
     inputs = file_identities([*jobs, *among])
     return overlap(
         jobs,
         read=partial(_read, stylizer=stylizer, limits=limits, inputs=inputs, say=say),
         work=partial(_stylize, stylizer=stylizer, limits=limits),
-        write=partial(_write, limits=limits),
+        write=partial(_write, limits=limits) if write is None else lambda made: write(*made),
     )
 
 
