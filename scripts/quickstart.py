@@ -23,10 +23,13 @@ TRAIN = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "hubble_deep_f
 SHOWN = "astronaut.png"
 FOLDER = Path("runs/quickstart")
 OUT = Path("quickstart.jpg")
+PHOTO = Path("photo.jpg")  # what the README's commands are run with
 
 
 def main(words: list[str]) -> int:
-    """Train, or resume what an earlier call began; write ``quickstart.jpg``."""
+    """Train, or resume what an earlier call began; write ``quickstart.jpg``, and ``photo.jpg``
+    unless there is one.
+    """
     lists = {"train": TRAIN, "held_out": (SHOWN,)}
     FOLDER.parent.mkdir(exist_ok=True)
     for name, photos in lists.items():
@@ -44,6 +47,9 @@ def main(words: list[str]) -> int:
     panels = [photo.rgb, to_image(painting.image), stylizer(photo.rgb)]
     save_picture(OUT, Picture(rgb=contact_sheet([panels])), quality=92)
     print(f"\npicture        {OUT.resolve()}   (photo, painting, result)")
+    if not PHOTO.exists():
+        save_picture(PHOTO, photo, quality=95)
+        print(f"photo          {PHOTO.resolve()}   (a free one, to try the commands of the README)")
     print("curves         .venv/bin/tensorboard --logdir runs")
     print(f"your photo     .venv/bin/fst stylize PHOTO.jpg --style {FOLDER}/{STYLE}.safetensors")
     print("other styles   .venv/bin/fst list")

@@ -54,11 +54,15 @@ def test_quickstart_trains_with_the_shipped_network_and_shows_a_picture(
     assert "tensorboard --logdir runs" in printed
     with Image.open(tmp_path / "quickstart.jpg") as sheet:
         assert sheet.width > 2.9 * sheet.height  # photo, painting, result
+    with Image.open("photo.jpg") as photo:
+        assert photo.size == (512, 512)
+    Path("photo.jpg").write_bytes(b"the user's own")
     trained_on = (tmp_path / "runs" / "quickstart_train.txt").read_text()
     assert "chelsea" in trained_on
     assert "astronaut" not in trained_on
     assert quickstart(TINY) == 0
     assert "is trained already" in capsys.readouterr().out
+    assert Path("photo.jpg").read_bytes() == b"the user's own"
 
 
 NOTED = """#!/bin/sh
