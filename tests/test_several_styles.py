@@ -9,8 +9,8 @@ from PIL import Image
 from fst import Stylizer
 from fst.cli import main
 from fst.inference.chosen_styles import chosen_styles
-from fst.inference.style_sheet import sheet_of
 from fst.nets.style_names import shipped_styles
+from fst.pictures.sheet import sheet_of
 
 from .conftest import picture
 from .test_controls import several  # noqa: F401

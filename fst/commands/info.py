@@ -25,11 +25,13 @@ def _show(options: argparse.Namespace) -> int:
     path = find_style(options.style)
     read = read_card(path)
     card = asdict(read)
+    thumbnail = card.pop("thumbnail")  # a picture in letters: `fst list --sheet` shows it
     if options.json:
         print(_escaped(json.dumps(card, indent=1, ensure_ascii=False)))
         return 0
     print(f"{'file':<36} {shown_in_line(path)}")
     card["bf16"] = bf16_in_words(read)
+    card["thumbnail"] = f"{len(thumbnail) * 3 // 4} bytes" if thumbnail else None
     for key, value in flat(card).items():
         if value is not None:
             print(f"{shown_in_line(key):<36} {shown_in_line(value)}")

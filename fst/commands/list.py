@@ -1,6 +1,12 @@
-"""fst list: the styles there are: shipped, and trained in this folder."""
+"""fst list: the styles there are: shipped, and trained in this folder.
+
+fst list --sheet   # styles.jpg, with a small picture of each
+"""
 
 from __future__ import annotations
+
+import argparse
+import sys
 
 from fst.errors import FstError
 from fst.nets.style_card import TRUST_HELP, cards_trusted, parted_address, read_card
@@ -11,9 +17,47 @@ from fst.system.console import Parser, shown_in_line
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="fst list", description="Show the styles there are.")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
+    parser.add_argument(
+        "--sheet", action="store_true", help="write a sheet of small pictures that they made"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="of --sheet; default styles.jpg here"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing sheet")
     options = parser.parse_args(argv)
+    if options.output is not None and not options.sheet:
+        raise FstError("-o is for --sheet; give both, or neither")
     with cards_trusted(options.trust_card):
-        return _list()
+        return _sheet(options) if options.sheet else _list()
+
+
+def _sheet(options: argparse.Namespace) -> int:
+    from fst.pictures.image import Picture, save_picture
+    from fst.pictures.sheet import sheet_of_styles
+    from fst.system.paths import user_path
+
+    path = user_path(options.output or "styles.jpg")
+    if path.exists() and not options.force:
+        raise FstError(f"{path} exists already; use --force to replace it, or -o elsewhere")
+    places, thumbnails = shipped_styles(), {}
+    for name, place in trained_styles().items():
+        places.setdefault(name, place)
+    for name, place in places.items():
+        try:
+            thumbnails[name] = read_card(place).thumbnail
+        except FstError as error:
+            print(f"fst list: {shown_in_line(error)}", file=sys.stderr)
+    if not any(thumbnails.values()):
+        raise FstError(
+            "no style here has a picture on its card; `fst stylize PHOTO --style all --sheet` "
+            "makes a sheet of your photo"
+        )
+    save_picture(path, Picture(rgb=sheet_of_styles(thumbnails)), quality=92)
+    without = [name for name, text in thumbnails.items() if not text]
+    if without:
+        print(f"without a picture on their cards: {shown_in_line(', '.join(without))}")
+    print(shown_in_line(path))
+    return 0
 
 
 def _list() -> int:

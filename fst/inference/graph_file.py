@@ -182,12 +182,16 @@ def _by_numpy(stylized: np.ndarray, photo: np.ndarray, setting: Inputs) -> np.nd
     return controlled(stylized, photo, controls, mask)
 
 
+def _told(card: Card) -> dict[str, Any]:
+    return {key: value for key, value in asdict(card).items() if key != "thumbnail"}
+
+
 def _metadata(cards: Sequence[Card], inputs: Sequence[str]) -> dict[str, str]:
     """What a file says of its styles, and of the inputs beside the photo, if there are any."""
     if "styles" not in inputs:
-        said = {"card": json.dumps(asdict(cards[0]), ensure_ascii=False)}
+        said = {"card": json.dumps(_told(cards[0]), ensure_ascii=False)}
     else:
-        said = {"cards": json.dumps([asdict(card) for card in cards], ensure_ascii=False)}
+        said = {"cards": json.dumps([*map(_told, cards)], ensure_ascii=False)}
         said["styles"] = json.dumps([card.name for card in cards], ensure_ascii=False)
     if inputs:
         said["inputs"] = json.dumps({name: INPUTS[name] for name in inputs})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from PIL import Image
 
 from fst.inference.photo_jobs import Job
 from fst.pictures.image import Picture, read_picture, resize_shorter, save_picture
-from fst.pictures.sheet import contact_sheet, label, labeled
+from fst.pictures.sheet import labeled, sheet_of
 
 SHEET = "sheet"  # what sheets are called after, as results are after their style
 TILE = 256  # pixels, shorter side, as `fst sheet` has them
@@ -35,17 +34,6 @@ class StyleSheets:
         sheet = sheet_of([labeled(made, name) for name, made in [("photo", photo), *tiles]])
         save_picture(job.target, Picture(rgb=sheet), quality=quality)
         return job.target
-
-
-def sheet_of(tiles: Sequence[Image.Image]) -> Image.Image:
-    """Tiles of one size -> a sheet, about as wide as it is high."""
-    width, height = tiles[0].size
-    columns = min(len(tiles), max(1, round(math.sqrt(len(tiles) * height / width))))
-    blank = label("", width, height)
-    filled = [*tiles, *[blank] * (-len(tiles) % columns)]
-    return contact_sheet(
-        [filled[start : start + columns] for start in range(0, len(filled), columns)]
-    )
 
 
 def sheet_jobs(jobs: Sequence[Job]) -> list[Job]:

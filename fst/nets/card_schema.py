@@ -21,6 +21,7 @@ DEEPEST = 16  # mappings and lists within each other
 MOST_VALUES = 200_000
 LONGEST_TEXT = 100_000  # characters
 LONGEST_NAME = 200
+LONGEST_THUMBNAIL = 8000  # characters of base64, for 6000 bytes
 LARGEST_NUMBER = 2**53  # of whole numbers, as JSON means them
 USUAL_GAIN = 0.1  # of every net that was ever shipped
 NET_TYPES = {"width": int, "residual_blocks": int, "output_gain": float, "upsampling": str}
@@ -86,6 +87,8 @@ def require_types(card: Mapping[str, Any]) -> None:
             right = isinstance(value, int) and not isinstance(value, bool)
         elif key in ("fst_version", "sha256", "sha256_all"):
             right = isinstance(value, str) and len(value) <= LONGEST_NAME
+        elif key == "thumbnail":
+            right = isinstance(value, str) and len(value) <= LONGEST_THUMBNAIL
         elif key == "evaluation":
             right = isinstance(value, list) and all(isinstance(row, dict) for row in value)
         elif key in ("losses", "artifacts", "bf16"):

@@ -60,6 +60,7 @@ class Card:
     export: dict[str, Any] = field(default_factory=dict)  # parity of exported graphs
     bf16: dict[str, float] = field(default_factory=dict)  # see may_run_fast
     evaluation: list[dict[str, Any]] = field(default_factory=list)  # by `fst evaluate`, if run
+    thumbnail: str = ""  # of a picture it made, a JPEG in base64; see scripts/thumbnails.py
     fst_version: str = ""
     sha256: str = ""  # of the tensors, see tensors_sha256
     sha256_all: str = ""  # of what makes the picture, see whole_sha256; "" in older files
