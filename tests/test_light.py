@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fst.commands.download import NAMES
-from fst.loss.loss_network_file import TORCHVISION
+from fst.loss.torchvision_weights import TORCHVISION
 
 ROOT = Path(__file__).parent.parent
 

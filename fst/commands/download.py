@@ -9,7 +9,7 @@ from __future__ import annotations
 from fst.system.console import Parser
 from fst.system.installed import require_torch
 
-NAMES = ("vgg16", "vgg19")  # of the keys of loss_network_file.TORCHVISION
+NAMES = ("vgg16", "vgg19")  # of the keys of torchvision_weights.TORCHVISION
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="+", metavar="NAME", choices=NAMES, help=" or ".join(NAMES))
     asked = parser.parse_args(argv).names
     require_torch("fst download")
-    from fst.loss.loss_network_file import fetch  # takes torch
+    from fst.loss.torchvision_weights import fetch  # takes torch
 
     for name in asked:
         path = fetch(name)

@@ -1,6 +1,6 @@
 """Loss networks from and to files: shipped, torchvision's, local .safetensors and .pth files.
 
-Only this file knows torchvision's numbering of the layers and what its weights expect as input.
+Only this file knows torchvision's numbering of the layers.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ import hashlib
 import json
 import math
 import re
-import urllib.error
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -21,23 +19,14 @@ from torch import Tensor
 
 from fst.errors import FstError
 from fst.loss.loss_network import LossNetwork
+from fst.loss.torchvision_weights import LICENSES, TORCHVISION, download
 from fst.system.files import write_whole
 from fst.system.old_names import in_new_names
 from fst.system.paths import shipped_loss_networks, user_path
 from fst.system.untrusted import MOST_TENSOR_BYTES, load_torch
 
-# torchvision's names for its weights -> (mean, std) of the RGB input in [0, 1].
-# IMAGENET1K_FEATURES are the Caffe-trained weights of the paper: 0..255 minus the mean, no std.
-CAFFE = ((0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255))
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-TORCHVISION = {
-    ("vgg16", "IMAGENET1K_FEATURES"): CAFFE,
-    ("vgg16", "IMAGENET1K_V1"): IMAGENET,
-    ("vgg19", "IMAGENET1K_V1"): IMAGENET,
-}
 CHECKSUM = "sha256_all"  # in the metadata of what is written from now on
 WEIGHT = r"features\.(0|[1-9][0-9]{0,3})\.weight"
-LICENSES = {CAFFE: "CC BY 4.0 (Oxford VGG)", IMAGENET: "BSD-3-Clause (torchvision)"}
 
 
 def parse_vgg(state: Mapping[str, Tensor], source: str) -> list[tuple[int, Tensor, Tensor]]:
@@ -189,7 +178,7 @@ def load_loss_network(
         default_mean, default_std = TORCHVISION[name, str(weights)]
         mean, std = mean or default_mean, std or default_std
         padding_mode = padding_mode or "zeros"
-        state = _download(name, str(weights))
+        state = download(name, str(weights))
         source = description = f"{name} ({weights})"
         license = LICENSES[TORCHVISION[name, str(weights)]]
     mean, std = tuple(mean), tuple(std)
@@ -269,37 +258,3 @@ def _read_state(path: Path) -> tuple[Mapping[str, Tensor], dict[str, str]]:
     if not plain or not all(isinstance(key, str) for key in state):
         raise FstError(f"loss network file {path} holds no plain dictionary of tensors")
     return state, {}
-
-
-def fetch(name: str) -> Path:
-    """The file of a network's weights in torch's cache, downloaded if it is not there.
-
-    They are those its config names. Raises ``FstError`` without a network.
-    """
-    weights = next(weights for known, weights in TORCHVISION if known == name)
-    _download(name, weights)
-    return _cached(_entry(name, weights))
-
-
-def _entry(name: str, weights: str) -> Any:
-    import torchvision
-
-    return getattr(torchvision.models, f"{name.upper()}_Weights")[weights]
-
-
-def _cached(entry: Any) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-
-
-def _download(name: str, weights: str) -> Mapping[str, Tensor]:
-    """torchvision's weights, from its cache or the network; the checksum is verified."""
-    entry = _entry(name, weights)
-    try:
-        return entry.get_state_dict(progress=True, check_hash=True)
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise FstError(
-            f"the {name} weights ({Path(entry.url).name}) could not be downloaded ({error}); run "
-            f"`fst download {name}` on a machine with a network and bring the file to "
-            f"{_cached(entry)}, or give a local VGG-shaped network: loss_network=file "
-            "loss_network.file=FILE"
-        ) from None
