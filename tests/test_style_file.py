@@ -166,6 +166,8 @@ def test_a_shipped_style_is_small_whole_and_says_what_it_is(name: str) -> None:
     assert {"total", "content", "style", "tv"} <= card.losses.keys()
     assert all(row["iterations_from_noise"] > 10 for row in card.evaluation)
     assert card.evaluation
+    assert {"mean_difference", "within_2_levels"} <= card.bf16.keys()
+    assert card.thumbnail
     assert f"| `{name}` |" in (path.parent / "README.md").read_text()
     photo = torch.rand(1, 3, 64, 80, generator=torch.Generator().manual_seed(0))
     assert 0.05 < float(net(photo).std()) < 0.5

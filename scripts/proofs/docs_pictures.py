@@ -26,7 +26,7 @@ from fst.pictures.sheet import contact_sheet, labeled
 from fst.system.paths import sample_photo
 
 EXAMPLE_PHOTO, EXAMPLE_STYLE = "chelsea.png", "woodcut"
-GALLERY = ("composition_vii", "great_wave", "stained_glass", "the_scream", "udnie")
+GALLERY = ("composition_vii", "great_wave", "starry_night", "the_scream", "udnie")
 PHOTOS = ("rocket.jpg", "chelsea.png", "coffee.png", "astronaut.png")
 HEIGHT = 280  # pixels of each picture in the sheets
 COLUMNS = 4  # of styles.jpg
