@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from fst.cli import main
 from fst.nets.style_card import Card
-from fst.nets.style_file import save_style
+from fst.nets.style_file import save_style, save_styles
 from fst.nets.transformer_net import TransformerNet
 
 Train = Callable[..., int]
@@ -131,6 +131,24 @@ def exported(tiny_style: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
         return Exported(path, printed.getvalue())
 
     return export
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of three paintings whose nets differ."""
+    torch.manual_seed(3)
+    net = TransformerNet(
+        width=4, residual_blocks=1, output_gain=0.1, upsampling="bilinear", paintings=3
+    )
+    net.conv2.conv.weight.data.mul_(20)
+    net.remove_grid()
+    for norm in net.norms():
+        norm.weight.data.add_(0.7 * torch.randn_like(norm.weight))
+        norm.bias.data.add_(0.7 * torch.randn_like(norm.bias))
+    path = tmp_path_factory.mktemp("several") / "several.safetensors"
+    cards = [Card(name=name, net={}) for name in ("red", "green", "blue")]
+    save_styles(path, net, cards, half=True)
+    return path
 
 
 @pytest.fixture

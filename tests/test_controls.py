@@ -12,9 +12,7 @@ from fst import FstError, Stylizer
 from fst.cli import main
 from fst.inference.controls import Controls, controlled, mask_of, read_mask
 from fst.nets.blend import read_blend
-from fst.nets.style_card import Card
-from fst.nets.style_file import arrays_of, load_styles, read_checked, save_styles
-from fst.nets.transformer_net import TransformerNet
+from fst.nets.style_file import arrays_of, load_styles, read_checked
 from fst.pictures.kept_colors import colors_kept
 
 from .conftest import picture
@@ -47,24 +45,6 @@ def chart() -> np.ndarray:
 @pytest.fixture
 def photo() -> np.ndarray:
     return np.asarray(picture(40, 30, seed=1))
-
-
-@pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of three paintings whose nets differ."""
-    torch.manual_seed(3)
-    net = TransformerNet(
-        width=4, residual_blocks=1, output_gain=0.1, upsampling="bilinear", paintings=3
-    )
-    net.conv2.conv.weight.data.mul_(20)
-    net.remove_grid()
-    for norm in net.norms():
-        norm.weight.data.add_(0.7 * torch.randn_like(norm.weight))
-        norm.bias.data.add_(0.7 * torch.randn_like(norm.bias))
-    path = tmp_path_factory.mktemp("several") / "several.safetensors"
-    cards = [Card(name=name, net={}) for name in ("red", "green", "blue")]
-    save_styles(path, net, cards, half=True)
-    return path
 
 
 def test_at_its_defaults_a_control_does_nothing_at_all(photo: np.ndarray) -> None:

@@ -24,7 +24,6 @@ from fst.nets.style_card import Card
 from fst.nets.style_file import read_checked
 
 from .conftest import picture
-from .test_controls import several  # noqa: F401
 
 ALL = tuple(INPUTS)
 AS_BEFORE = "79bb389cb17e174653e8dcdb86c9984fb515fe2aea4d481ae41447529b83905e"
@@ -51,7 +50,7 @@ def settings(count: int, batch: int, height: int, width: int) -> list[Settings]:
 
 
 @pytest.fixture(scope="module")
-def graphs(several: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:  # noqa: F811
+def graphs(several: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files of both formats with every input, exported once."""
     folder = tmp_path_factory.mktemp("graphs")
     monkeypatch = pytest.MonkeyPatch()
@@ -85,7 +84,7 @@ def test_a_graph_is_the_stylizer_at_ten_settings(
     kind: str,
     backend: str,
     runs: dict[str, Run],
-    several: Path,  # noqa: F811
+    several: Path,
 ) -> None:
     photo = pixels(2, 37, 50)
     stylizer = Stylizer(f"{several}:red", device="cpu", backend=backend)
@@ -121,7 +120,7 @@ def test_its_ends_are_the_photos_bytes_and_the_plain_pictures(
     assert (run(photo, **whole) == run(photo, **beyond)).all()
 
 
-def test_strength_1_is_the_plain_graph_to_the_bit(several: Path) -> None:  # noqa: F811
+def test_strength_1_is_the_plain_graph_to_the_bit(several: Path) -> None:
     style, photo = read_checked(f"{several}:green"), pixels(1, 33, 47)
     plain = OnnxBackend(onnx_graph(*style), threads=1)(photo)
     for inputs in (("strength",), ("colors",), ("mask",), ALL[:3]):
@@ -137,7 +136,7 @@ def test_strength_1_is_the_plain_graph_to_the_bit(several: Path) -> None:  # noq
 def test_every_opset_has_the_controls(
     opset: int,
     size: tuple[int, int] | None,
-    several: Path,  # noqa: F811
+    several: Path,
 ) -> None:
     options = GraphOptions(opset=opset, size=size, inputs=ALL[:3])
     data = onnx_graph(*read_checked(f"{several}:green"), options)
@@ -206,7 +205,7 @@ def test_inputs_that_cannot_be_are_one_sentence(
     inputs: str,
     sentence: str,
     tiny_style: Path,
-    several: Path,  # noqa: F811
+    several: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -290,7 +290,7 @@ class FakeOpenVino:
 def openvino(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Makes OpenVINO installed, and its processor one with bfloat16 or without."""
     monkeypatch.setitem(backends.RUNTIMES, "openvino", FakeOpenVino)
-    monkeypatch.setattr(backends, "find_spec", lambda name: name)
+    monkeypatch.setattr(backends, "is_here", lambda name: True)
 
     def processor(has: bool) -> None:
         for module in (backends, pass_processes):
@@ -329,7 +329,7 @@ def test_fast_is_refused_where_it_cannot_be(
     for backend in ("torch", "onnx"):
         with pytest.raises(FstError, match=f"--backend {backend} computes in float32 on a CPU"):
             Stylizer(tiny_style, device="cpu", backend=backend, precision="fast")
-    monkeypatch.setattr(backends, "find_spec", lambda name: None)
+    monkeypatch.setattr(backends, "is_here", lambda name: False)
     with pytest.raises(FstError, match="--precision fast needs openvino; pip install"):
         Stylizer(tiny_style, device="cpu", precision="fast")
     with pytest.raises(FstError, match="--precision half is unknown; use one of auto, exact, fast"):
@@ -372,7 +372,7 @@ def test_openvino_is_asked_for_float32_by_name(
             return {"OPTIMIZATION_CAPABILITIES": ["FP32", "BF16"]}[name]
 
     monkeypatch.setitem(sys.modules, "openvino", types.SimpleNamespace(Core=Core))
-    monkeypatch.setattr(backends, "find_spec", lambda name: name)
+    monkeypatch.setattr(backends, "is_here", lambda name: True)
     for asked, hint in (("auto", "f32"), ("exact", "f32"), ("fast", "bf16")):
         Stylizer(tiny_style, device="cpu", backend="openvino", precision=asked)
         assert hints.pop() == hint

@@ -13,7 +13,6 @@ from fst.nets.style_names import shipped_styles
 from fst.pictures.sheet import sheet_of
 
 from .conftest import picture
-from .test_controls import several  # noqa: F401
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def made(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*.*") if path.name not in ("a.png", "b.png"))
 
 
-def test_several_styles_make_a_file_each(several: Path, tiny_style: Path, folder: Path) -> None:  # noqa: F811
+def test_several_styles_make_a_file_each(several: Path, tiny_style: Path, folder: Path) -> None:
     styles = ["--style", f"{several}:red", "--style", str(tiny_style), "--quality", "100"]
     assert main(["stylize", "a.png", "b.png", *styles, "-o", "out"]) == 0
     assert made(folder) == ["a_red.jpg", "a_tiny.jpg", "b_red.jpg", "b_tiny.jpg"]
@@ -39,7 +38,7 @@ def test_several_styles_make_a_file_each(several: Path, tiny_style: Path, folder
 
 
 def test_a_sheet_has_the_photo_and_every_style(
-    several: Path,  # noqa: F811
+    several: Path,
     tiny_style: Path,
     folder: Path,
     capsys: pytest.CaptureFixture[str],
@@ -87,7 +86,7 @@ def test_what_several_styles_cannot_do_is_one_sentence(
     assert made(folder) == []
 
 
-def test_two_styles_of_one_name_are_refused(several: Path, folder: Path) -> None:  # noqa: F811
+def test_two_styles_of_one_name_are_refused(several: Path, folder: Path) -> None:
     Path("red.safetensors").write_bytes(Path(several).read_bytes())
     words = ["--style", f"{several}:red", "--style", "red.safetensors:red"]
     assert main(["stylize", "a.png", *words]) == 2

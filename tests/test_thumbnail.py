@@ -16,7 +16,6 @@ from fst.nets.style_file import read_checked, rewrite_card
 from fst.pictures.thumbnail import MOST_BYTES, SIDE, thumbnail_image, thumbnail_text
 
 from .conftest import picture
-from .test_controls import several  # noqa: F401
 from .test_scripts import script_main
 
 
@@ -40,7 +39,7 @@ def test_text_that_is_no_picture_is_none(text: str) -> None:
 
 
 def test_the_script_changes_only_the_card_and_the_sheet_shows_it(
-    several: Path,  # noqa: F811
+    several: Path,
     tiny_style: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

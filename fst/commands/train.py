@@ -172,9 +172,10 @@ def train(composed: DictConfig) -> Path:
         if trainer.is_global_zero:
             cards = build_cards(config, trainer, [one for one, _ in styles], loss, data, origin)
             failure = outcome.judge(trainer, module)
-            for row, card in enumerate(cards):
-                own = net.of_painting(row) if len(cards) > 1 else net
-                card.bf16 = bfloat16_difference(own, data.held_out(PHOTOS, LARGEST))
+            if failure is None:
+                for row, card in enumerate(cards):
+                    own = net.of_painting(row) if len(cards) > 1 else net
+                    card.bf16 = bfloat16_difference(own, data.held_out(PHOTOS, LARGEST))
             _save(run, name, net, cards, half=config.half, failure=failure)
             log_hyperparameters(trainer, config, origin)
             if failure:

@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -162,7 +161,7 @@ RUNTIMES: dict[str, Callable[..., Backend]] = {"onnx": OnnxBackend, "openvino": 
 
 def installed(backend: str) -> bool:
     """Whether a backend's package is there; it is not imported."""
-    return find_spec(PACKAGE[backend]) is not None
+    return is_here(PACKAGE[backend])
 
 
 def openvino_has_bfloat16() -> bool:

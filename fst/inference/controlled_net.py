@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fst.inference.graph_controls import LEAST_SUM
 from fst.nets.transformer_net import TransformerNet
-from fst.pictures.kept_colors import FROM_LMS, LEAST, LIGHTNESS, TO_LMS, linear_levels
+from fst.pictures.kept_colors import FROM_LMS, LEAST, LIGHTNESS, LINEAR_LEVELS, TO_LMS
 
 
 class ControlledNet(nn.Module):
@@ -31,7 +31,7 @@ class ControlledNet(nn.Module):
         super().__init__()
         self.net = net
         self.inputs = tuple(inputs)
-        self.register_buffer("levels", torch.from_numpy(linear_levels()), persistent=False)
+        self.register_buffer("levels", torch.from_numpy(LINEAR_LEVELS.copy()), persistent=False)
         for name, matrix in (("to_lms", TO_LMS), ("from_lms", FROM_LMS)):
             weight = torch.from_numpy(matrix)[..., None, None]
             self.register_buffer(name, weight, persistent=False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fst.inference.onnx_proto import element_type
-from fst.pictures.kept_colors import FROM_LMS, LEAST, LIGHTNESS, TO_LMS, linear_levels
+from fst.pictures.kept_colors import FROM_LMS, LEAST, LIGHTNESS, LINEAR_LEVELS, TO_LMS
 
 if TYPE_CHECKING:
     from fst.inference.onnx_graph import Writer
@@ -64,7 +64,7 @@ def colors_kept(to: Writer, stylized: str, photo: str) -> str:
     Powers are taken through logarithms, which runtimes compute for many numbers at a time.
     """
     # a logarithm of 0 is infinite
-    levels = np.maximum(linear_levels(), np.float32(LEAST**2))
+    levels = np.maximum(LINEAR_LEVELS, np.float32(LEAST**2))
     table = to.constant("linear_levels", levels)
 
     def roots(pixels: str) -> str:

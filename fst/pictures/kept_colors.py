@@ -29,11 +29,14 @@ FROM_LMS = np.array(
 LEAST = 1e-6  # of a distance to the gray, to divide by
 
 
-def linear_levels() -> np.ndarray:
-    """(256,) float32: what each 8-bit level of sRGB is in linear light, 0 .. 1 (IEC 61966-2-1)."""
+def _linear_levels() -> np.ndarray:
     level = np.arange(256) / 255
     linear = np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
     return linear.astype(np.float32)
+
+
+# (256,) float32: what each 8-bit level of sRGB is in linear light, 0 .. 1 (IEC 61966-2-1)
+LINEAR_LEVELS = _linear_levels()
 
 
 def colors_kept(stylized: np.ndarray, photo: np.ndarray) -> np.ndarray:
@@ -45,9 +48,8 @@ def colors_kept(stylized: np.ndarray, photo: np.ndarray) -> np.ndarray:
     lightness, just enough: hue and lightness stay nearly what they were, where clipping each
     channel would turn the hue.
     """
-    table = linear_levels()
-    wanted = LIGHTNESS @ _roots(table[stylized])
-    roots = _roots(table[photo])
+    wanted = LIGHTNESS @ _roots(LINEAR_LEVELS[stylized])
+    roots = _roots(LINEAR_LEVELS[photo])
     roots += wanted - LIGHTNESS @ roots
     color = FROM_LMS @ (roots * roots * roots)
     gray = np.clip(wanted * wanted * wanted, 0, 1)
