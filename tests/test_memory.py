@@ -14,7 +14,7 @@ from fst.system import memory
 from fst.system.machine import give_back_freed_memory
 from fst.system.memory import cgroup_rooms, shell_rooms
 from fst.training.lightning_module import FastStyleTransfer
-from tests.conftest import Train
+from tests.conftest import Train, picture
 
 COUNT_FAULTS = """
 import resource, sys
@@ -238,3 +238,30 @@ def test_memory_that_runs_out_is_one_sentence(
     monkeypatch.setattr(FastStyleTransfer, "training_step", fail)
     assert train() == 2
     assert "fst train: there is not enough memory (" in capsys.readouterr().err
+
+
+def test_small_photos_in_a_row_do_not_look_at_the_memory_for_each(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def look() -> float:
+        looks.append(1e12)
+        return 1e12
+
+    monkeypatch.setattr("fst.system.memory.available_memory", look)
+    stylizer = Stylizer(tiny_style, backend="torch")
+    monkeypatch.setattr("fst.system.memory.LATELY", 1000)
+    for _ in range(3):
+        stylizer(picture(40, 30, seed=1))
+    assert len(looks) == 1
+    monkeypatch.setattr("fst.system.memory.LATELY", 0)
+    stylizer(picture(40, 30, seed=1))
+    assert len(looks) == 2
+
+
+def test_what_is_large_beside_the_free_memory_is_looked_at_each_time() -> None:
+    lately = memory.LatelyFree()
+    free = lately.look()
+    assert lately.is_plenty(free / 20)
+    assert not lately.is_plenty(free / 5)

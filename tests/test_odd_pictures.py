@@ -199,7 +199,7 @@ def test_a_photo_of_many_pixels_is_refused_by_its_header(
     monkeypatch.setattr("fst.inference.stylizer.total_memory", lambda: 16e9)
     assert stylize("in", "--style", tiny_style, "--backend", "torch") == 1
     assert "the photo of 13000x13000 px needs about 69.0 GB" in capsys.readouterr().err
-    monkeypatch.setattr("fst.inference.photo_jobs.available_memory", lambda: 1e9)
+    monkeypatch.setattr("fst.system.memory.available_memory", lambda: 1e9)
     assert stylize("in", "--style", tiny_style, "--size", "32", "--backend", "torch") == 1
     assert "13000x13000 px needs about 4.1 GB of memory to be decoded" in capsys.readouterr().err
 

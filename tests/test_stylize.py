@@ -177,7 +177,7 @@ def test_a_photo_too_large_for_the_memory_is_refused_before_it_starts(
     tiny_style: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture(400, 300, seed=1).save("x.jpg")
-    monkeypatch.setattr("fst.inference.stylizer.available_memory", lambda: 10e6)
+    monkeypatch.setattr("fst.system.memory.available_memory", lambda: 10e6)
     assert stylize("x.jpg", "--style", tiny_style) == 1
     assert "x.jpg: the photo of 400x300 px needs about" in capsys.readouterr().err
     assert stylize("x.jpg", "--style", tiny_style, "--size", "100000") == 1  # before it is resized
@@ -188,7 +188,7 @@ def test_memory_that_the_photos_before_have_left_counts_as_free(
     tiny_style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = [10e6]
-    monkeypatch.setattr("fst.inference.stylizer.available_memory", lambda: 1e12 - sum(kept) * 1e5)
+    monkeypatch.setattr("fst.system.memory.available_memory", lambda: 1e12 - sum(kept) * 1e5)
     monkeypatch.setattr("fst.inference.stylizer.give_back_freed_memory", kept.clear)
     Stylizer(tiny_style)(picture(40, 30, seed=1))
     assert not kept

@@ -23,7 +23,7 @@ from fst.pictures.image import (
     save_picture,
 )
 from fst.pictures.opening import DECODING, find_pictures
-from fst.system.memory import available_memory, bound_of_memory
+from fst.system.memory import bound_of_memory
 from fst.system.paths import user_path
 
 Identity = tuple[int, int]  # device and number of a file
@@ -177,7 +177,9 @@ def _read(
             require_writable(job.target, *result)
         elif max(result) > LONGEST_SIDE["JPEG"]:
             too_long.append(result)
-        needed, available = DECODING * width * height, available_memory()
+        needed = DECODING * width * height
+        lately = stylizer.lately_free
+        available = needed if lately.is_plenty(needed) else lately.look()
         if needed > available:
             raise FstError(
                 f"{job.photo} of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "

@@ -23,7 +23,7 @@ from fst.nets.style_names import find_file, find_style
 from fst.pictures.image import Picture, from_array, read_picture, to_array, to_picture
 from fst.pictures.opening import DECODING
 from fst.system.machine import give_back_freed_memory
-from fst.system.memory import available_memory, bound_of_memory, total_memory
+from fst.system.memory import LatelyFree, bound_of_memory, total_memory
 from fst.system.paths import user_path
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Stylizer:
             open_backend, backend, device=str(device), precision=precision, say=say
         )
         self._trust_card = trust_card
+        self.lately_free = LatelyFree()
         self._blended: tuple[dict[str, float], Backend] | None = None  # of the last call
         with cards_trusted(trust_card):
             self.path = find_style(style) if styles is None else find_file(style)
@@ -223,12 +224,14 @@ class Stylizer:
         pixels = batch * height * width
         needed = self.backend.memory.needed(pixels, net_width(self.card))
         needed += BESIDE * DECODING * pixels
-        available = total_memory() if at_all else available_memory()
+        if self.lately_free.is_plenty(needed):
+            return
+        available = total_memory() if at_all else self.lately_free.look()
         if needed > available and not at_all:
             give_back_freed_memory()  # of the pictures before
-            available = available_memory()
+            available = self.lately_free.look()
         if needed > available:
-            now = min(available, available_memory())
+            now = min(available, self.lately_free.look())
             share = max(now - FIXED_MEMORY, 0) / (needed - FIXED_MEMORY)
             fits = int(min(height, width) * (0.95 * share) ** 0.5)
             cure = f"use --size {fits}" if fits >= MIN_SIDE else "more is needed for any photo"

@@ -85,7 +85,8 @@ def in_cgroup(folder: Path) -> bool:
         save_picture(photo, Picture(rgb=from_array(pixels)), quality=90)
         words = ["stylize", str(photo), "--style", str(style(folder, 32, 5)), "-o", str(folder)]
         words += ["--backend", "torch"]
-        trusting = "import fst.inference.stylizer as s; s.available_memory = lambda: 1e12; "
+        trusting = "import fst.inference.stylizer as s, fst.system.memory as m; "
+        trusting += "m.available_memory = lambda: 1e12; "
         trusting += "s.total_memory = lambda: 1e12; from fst.cli import main; import sys; "
         trusting += f"sys.exit(main({words}))"
         ends = []
