@@ -178,7 +178,7 @@ def test_a_photo_too_large_for_the_memory_is_refused_before_it_starts(
 ) -> None:
     picture(400, 300, seed=1).save("x.jpg")
     monkeypatch.setattr("fst.system.memory.available_memory", lambda: 10e6)
-    assert stylize("x.jpg", "--style", tiny_style) == 1
+    assert stylize("x.jpg", "--style", tiny_style, "--tiles", "off") == 1
     assert "x.jpg: the photo of 400x300 px needs about" in capsys.readouterr().err
     assert stylize("x.jpg", "--style", tiny_style, "--size", "100000") == 1  # before it is resized
     assert "x.jpg: the photo of 133333x100000 px" in capsys.readouterr().err

@@ -18,20 +18,20 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from fst.commands.stylize_flags import controls, parser, tiling
+from fst.commands.tiles_told import TilesTold
 from fst.errors import FstError
-from fst.inference.backends import BACKENDS, PRECISIONS
 from fst.inference.chosen_styles import ChosenStyle, chosen_styles
-from fst.inference.controls import ALPHA, Controls, read_mask
 from fst.inference.job_choice import parse_shard, without_results
 from fst.inference.overlap import Outcome
 from fst.inference.photo_jobs import Job, Limits, plan, require_folder, stylize_files
 from fst.inference.style_sheet import SHEET, StyleSheets, sheet_jobs
 from fst.inference.stylizer import Stylizer
 from fst.nets.blend import parse_blend
-from fst.nets.style_card import TRUST_HELP, cards_trusted
+from fst.nets.style_card import cards_trusted
 from fst.nets.style_file import MIN_SIDE
 from fst.pictures.image import Picture
-from fst.system.console import Parser, shown_in_line
+from fst.system.console import shown_in_line
 from fst.system.machine import keep_freed_memory
 from fst.system.progress import ProgressLine
 
@@ -39,7 +39,7 @@ LINES_OF_PHOTOS = 10  # more than these are told on one line that moves, on a te
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     with cards_trusted(options.trust_card):
         return _stylize(options)
 
@@ -53,7 +53,7 @@ def _stylize(options: argparse.Namespace) -> int:
         )
     if options.force and options.skip_existing:
         raise FstError("--force and --skip-existing contradict each other; leave one of them out")
-    limits = Limits(options.size, options.quality, options.force, _controls(options))
+    limits = Limits(options.size, options.quality, options.force, controls(options))
     blend = None if options.blend is None else parse_blend(options.blend)
     styles = chosen_styles(options.style, blend)
     if len(styles) > 1 and not options.sheet:
@@ -126,6 +126,8 @@ def _with_style(
     jobs = planned.jobs
     if not jobs:  # and so no style is loaded
         return []
+    on_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    many = len(jobs) > LINES_OF_PHOTOS and on_terminal
     stylizer = Stylizer(
         style.path,
         device=options.device,
@@ -133,12 +135,13 @@ def _with_style(
         precision=options.precision,
         say=_complain,
         styles=style.blend,
+        watch=TilesTold(moving=on_terminal and not many),
+        **tiling(options),
     )
     backend = stylizer.backend
     if (backend.name, backend.device) == ("torch", "cpu"):
         keep_freed_memory()  # the others gain nothing by it
     print(f"backend {backend.name} on {backend.device} in {backend.precision}", flush=True)
-    many = len(jobs) > LINES_OF_PHOTOS and sys.stdout.isatty() and sys.stderr.isatty()
     progress = ProgressLine(len(jobs), "photos") if many else None
     start = time.monotonic()
     try:
@@ -192,103 +195,5 @@ def _told(
     return failed, parts
 
 
-def _controls(options: argparse.Namespace) -> Controls:
-    """Of the flags; a mask file is read once, for all photos."""
-    mask = options.mask
-    return Controls(
-        strength=options.strength,
-        keep_colors=options.keep_colors,
-        mask=mask if mask in (None, ALPHA) else read_mask(mask),
-        stroke=options.stroke,
-    )
-
-
-def _stroke(word: str) -> int | str:
-    return int(word) if word.isdecimal() else word
-
-
 def _complain(sentence: str) -> None:
     print(f"fst stylize: {shown_in_line(sentence)}", file=sys.stderr, flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="fst stylize", description="Stylize photos in one forward pass each.")
-    parser.add_argument(
-        "photos", nargs="+", metavar="PHOTO", help="files, folders (recursively) or globs"
-    )
-    parser.add_argument(
-        "--style",
-        required=True,
-        action="append",
-        metavar="NAME_OR_FILE",
-        help="see `fst list`; or a style file; or all, for those that are shipped. Several times "
-        "for several pictures",
-    )
-    parser.add_argument(
-        "-o", "--output", metavar="PATH", help="file or folder; default PHOTO_STYLE.jpg here"
-    )
-    parser.add_argument(
-        "--strength",
-        type=float,
-        default=1.0,
-        metavar="0..1",
-        help="how much of the picture, and how much of the photo: a mix of their pixels (default "
-        "1, the picture alone). The strength that a net paints with is training's style.strength",
-    )
-    parser.add_argument(
-        "--keep-colors",
-        type=float,
-        default=0.0,
-        metavar="0..1",
-        help="how much of the photo's colors, under the picture's light and dark (default 0)",
-    )
-    parser.add_argument(
-        "--mask",
-        metavar="FILE|alpha",
-        help="a picture of the photo's shape: white is stylized, black stays the photo; or alpha, "
-        "the photo's own transparency",
-    )
-    parser.add_argument(
-        "--blend",
-        nargs="+",
-        metavar="NAME=0.6",
-        help="between paintings of one net: --style base --blend udnie=0.6 dots=0.4",
-    )
-    parser.add_argument(
-        "--sheet",
-        action="store_true",
-        help="one labeled sheet for each photo, PHOTO_sheet.jpg, with the photo and all styles",
-    )
-    parser.add_argument("--size", type=int, metavar="PX", help="resize to this shorter side first")
-    parser.add_argument(
-        "--stroke",
-        type=_stroke,
-        metavar="PX|auto",
-        help="strokes as large in the picture as on a photo of this shorter side, whatever the "
-        "size; auto: as of 1000 px on larger photos",
-    )
-    parser.add_argument("--quality", type=int, default=95, help="of JPEG and WebP (default 95)")
-    parser.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
-    parser.add_argument(
-        "--backend",
-        default="auto",
-        choices=BACKENDS,
-        help="auto (default) is the fastest that is installed; "
-        "one that is not is answered with the command that brings it",
-    )
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        choices=PRECISIONS,
-        help="exact is float32; fast is bfloat16, in OpenVINO on a processor that has it, and "
-        "float16 on a GPU; auto (default) is fast where nobody would see it, by the style's card",
-    )
-    parser.add_argument("--force", action="store_true", help="replace existing files")
-    parser.add_argument(
-        "--skip-existing", action="store_true", help="leave out photos whose results are there"
-    )
-    parser.add_argument(
-        "--shard", metavar="I/N", help="only every N-th photo, from the I-th: one of N processes"
-    )
-    parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
-    return parser

@@ -104,17 +104,7 @@ class OnnxBackend:
     device, precision = "cpu", "float32"
 
     def __init__(self, graph: bytes, *, threads: int) -> None:
-        # 1.31 would leave an id of this machine and a database to be sent in the home folder
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.enable_cpu_mem_arena = False  # the arena keeps 11 GB after one 2048 px photo
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors
-        self._session = onnxruntime.InferenceSession(
-            graph, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnx_session(graph, threads=threads)
 
     def __call__(self, pixels: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
         (stylized,) = self._session.run(None, {"pixels": pixels, **inputs})
@@ -129,19 +119,37 @@ class OpenVinoBackend:
     device = "cpu"
 
     def __init__(self, graph: bytes, *, threads: int, bfloat16: bool = False) -> None:
-        core = _openvino().Core()
-        settings = {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            # said in both cases: by itself OpenVINO takes bfloat16 on processors that have it, and
-            # float32 in silence on one that is asked for bfloat16 and has none
-            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
-        }
         self.precision = "bfloat16" if bfloat16 else "float32"
-        self._run = core.compile_model(core.read_model(graph), "CPU", settings)
+        self._run = openvino_model(graph, threads=threads, bfloat16=bfloat16)
 
     def __call__(self, pixels: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
         return self._run({"pixels": pixels, **inputs})[0]
+
+
+def onnx_session(graph: bytes, *, threads: int) -> Any:
+    """An ``onnxruntime.InferenceSession`` of a graph, on the CPU."""
+    # 1.31 would leave an id of this machine and a database to be sent in the home folder
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.enable_cpu_mem_arena = False  # the arena keeps 11 GB after one 2048 px photo
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def openvino_model(graph: bytes, *, threads: int, bfloat16: bool) -> Any:
+    """An ``openvino.CompiledModel`` of a graph, on the CPU."""
+    core = _openvino().Core()
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        # said in both cases: by itself OpenVINO takes bfloat16 on processors that have it, and
+        # float32 in silence on one that is asked for bfloat16 and has none
+        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
+    }
+    return core.compile_model(core.read_model(graph), "CPU", settings)
 
 
 def _openvino() -> Any:

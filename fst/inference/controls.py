@@ -18,6 +18,7 @@ from fst.pictures.kept_colors import colors_kept
 from fst.system.paths import user_path
 
 ALPHA = "alpha"
+NO_ALPHA_MASK = "the photo has no transparency that could be its mask; give a file"
 STRIP = 16384  # pixels worked on at a time, which fit into a processor's cache
 
 Mask = str | os.PathLike[str] | Image.Image | np.ndarray
@@ -100,24 +101,39 @@ def mask_of(mask: Mask, alpha: Image.Image | None, width: int, height: int) -> n
     """
     if isinstance(mask, str) and mask == ALPHA:
         if alpha is None:
-            raise FstError("the photo has no transparency that could be its mask; give a file")
+            raise FstError(NO_ALPHA_MASK)
         image = alpha
-    elif isinstance(mask, np.ndarray):
+    else:
+        image = mask_image(mask, width, height)
+    return mask_rows(image, width, height, 0, height)
+
+
+def mask_image(mask: Mask, width: int, height: int) -> Image.Image:
+    """A mask that is none of the photo's own, of its shape; ``mask_rows`` makes it of its size."""
+    if isinstance(mask, np.ndarray):
         image = Image.fromarray(mask)
     else:
         image = _luminance(to_picture(mask)) if isinstance(mask, Image.Image) else read_mask(mask)
-    if image.size != (width, height):
-        rows, columns = (
-            image.height - height * image.width / width,
-            (image.width - width * image.height / height),
+    rows, columns = (
+        image.height - height * image.width / width,
+        (image.width - width * image.height / height),
+    )
+    if min(abs(rows), abs(columns)) > 1:
+        raise FstError(
+            f"the mask has {image.width}x{image.height} px, which is not the shape of the "
+            f"photo of {width}x{height} px; give one drawn on the photo, at any size"
         )
-        if min(abs(rows), abs(columns)) > 1:
-            raise FstError(
-                f"the mask has {image.width}x{image.height} px, which is not the shape of the "
-                f"photo of {width}x{height} px; give one drawn on the photo, at any size"
-            )
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, dtype=np.uint8)
+    return image
+
+
+def mask_rows(image: Image.Image, width: int, height: int, start: int, stop: int) -> np.ndarray:
+    """Rows of a mask that is scaled to (height, width): (rows, W) uint8."""
+    if image.size == (width, height):
+        return np.asarray(image.crop((0, start, width, stop)), dtype=np.uint8)
+    scale = image.height / height
+    box = (0, start * scale, image.width, min(stop * scale, image.height))
+    resized = image.resize((width, stop - start), Image.Resampling.BILINEAR, box)
+    return np.asarray(resized, dtype=np.uint8)
 
 
 def controlled(

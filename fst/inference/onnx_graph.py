@@ -96,19 +96,43 @@ def onnx_graph(
     )
 
 
-class Writer:
+class Nodes:
     """Collects the nodes and constants of one graph; every method returns a value's name."""
 
+    def __init__(self) -> None:
+        self.nodes: list[bytes] = []
+        self.constants: list[bytes] = []
+        self._made: set[str] = set()
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        if name not in self._made:
+            self._made.add(name)
+            self.constants.append(onnx_proto.tensor(name, value))
+        return name
+
+    def number(self, name: str, value: float) -> str:
+        """A float32 constant, for one value or many."""
+        return self.constant(name, np.array([value], np.float32))
+
+    def node(
+        self, kind: str, *inputs: str, name: str | None = None, **attributes: Attribute
+    ) -> str:
+        name = name or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(onnx_proto.node(kind, inputs, name, attributes))
+        return name
+
+
+class Writer(Nodes):
+    """The nodes of a whole pass."""
+
     def __init__(self, tensors: dict[str, np.ndarray], options: GraphOptions) -> None:
+        super().__init__()
         self.tensors = tensors
         self.kind = np.dtype(np.float16 if options.half else np.float32)
         self.options = options
         self.size = options.size
-        self.nodes: list[bytes] = []
-        self.constants: list[bytes] = []
         self.paintings = len(np.atleast_2d(tensors["norm1.weight"]))
         self._shares: str | None = None
-        self._made: set[str] = set()
 
     def net(self, arguments: Mapping[str, Any]) -> None:
         """``PixelNet``: pixels to [0, 1], ``TransformerNet.forward``, and back to pixels."""
@@ -194,20 +218,3 @@ class Writer:
         if self.tensors[name].dtype == self.kind:
             return stored
         return self.node("Cast", stored, to=element_type(self.kind))
-
-    def constant(self, name: str, value: np.ndarray) -> str:
-        if name not in self._made:
-            self._made.add(name)
-            self.constants.append(onnx_proto.tensor(name, value))
-        return name
-
-    def number(self, name: str, value: float) -> str:
-        """A float32 constant, for one value or many."""
-        return self.constant(name, np.array([value], np.float32))
-
-    def node(
-        self, kind: str, *inputs: str, name: str | None = None, **attributes: Attribute
-    ) -> str:
-        name = name or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(onnx_proto.node(kind, inputs, name, attributes))
-        return name

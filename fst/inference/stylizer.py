@@ -16,6 +16,8 @@ from fst.errors import FstError
 from fst.inference.backends import FIXED_MEMORY, Backend, is_out_of_memory, open_backend
 from fst.inference.controls import PLAIN, Controls, Mask, controlled, mask_of
 from fst.inference.strokes import side_of, with_strokes
+from fst.inference.tile_budget import AUTO, OFF, Tiling, reckon
+from fst.inference.tiled_style import Silent, TiledStyle, Watch
 from fst.nets.blend import read_blend, require_unnamed
 from fst.nets.style_card import cards_trusted, net_width, parted_address, read_card
 from fst.nets.style_file import MIN_SIDE
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+LARGEST_ON_GPU = 2**31  # values of one layer, beyond which not every kernel can count
 BESIDE = 2  # photos of this size that are read and written meanwhile
 
 
@@ -58,6 +61,10 @@ class Stylizer:
     not here, a backend that is not installed, a precision that cannot be had, a blend of a net that
     knows one painting.
 
+    A picture whose pass does not fit into the memory goes in tiles, without seams
+    (``fst.inference.tiled_pass``). ``tiles``, ``max_memory`` (bytes) and ``scratch`` are those of
+    ``Tiling``, which raises ``FstError``; ``watch`` is told of such a pass, which may take long.
+
     >>> stylizer = Stylizer("great_wave")
     >>> stylizer("photo.jpg").save("wave.jpg")
     """
@@ -72,12 +79,19 @@ class Stylizer:
         say: Callable[[str], None] = lambda line: None,
         trust_card: bool = False,
         styles: Mapping[str, float] | None = None,
+        tiles: str | int = AUTO,
+        max_memory: int | None = None,
+        scratch: str | Path | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self.tiling = Tiling(tiles, max_memory, None if scratch is None else user_path(scratch))
+        self._watch = watch or Silent()
+        self._styles = styles
         self._open = partial(
             open_backend, backend, device=str(device), precision=precision, say=say
         )
         self._trust_card = trust_card
-        self.lately_free = LatelyFree()
+        self.lately_free = LatelyFree(max_memory)
         self._blended: tuple[dict[str, float], Backend] | None = None  # of the last call
         with cards_trusted(trust_card):
             self.path = find_style(style) if styles is None else find_file(style)
@@ -185,24 +199,63 @@ class Stylizer:
         mask = None
         if controls.mask is not None:  # before the pass, which takes seconds
             mask = mask_of(controls.mask, alpha, width, height)
-        backend = self._backend(controls.styles)
         stroke = side_of(controls.stroke, min(height, width))
         larger = max(1.0, (stroke or 0) / min(height, width))  # fine strokes: an enlarged pass
-        self.require_memory(batch, round(height * larger), round(width * larger))
-        try:
-            if stroke is None:
-                stylized = backend(np.ascontiguousarray(pixels))
-            else:
-                stylized = with_strokes(backend, pixels, stroke)
-        except Exception as error:  # each runtime has its own exceptions
-            if not is_out_of_memory(error):
-                raise
-            raise FstError(
-                f"the photo of {width}x{height} px does not fit into the memory of "
-                f"{self.backend.device}; use a smaller size, for instance --size "
-                f"{min(height, width) // 2}"
-            ) from None
+        fits = self.require_memory(batch, round(height * larger), round(width * larger))
+        run = self.passes(controls.styles, all_fit=fits)
+        stylized = run(pixels) if stroke is None else with_strokes(run, pixels, stroke)
         return controlled(stylized, pixels, controls, mask)
+
+    def passes(
+        self, styles: Mapping[str, float] | None, *, all_fit: bool = False
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """The pass of this style, or of another blend, over pixels (B, 3, H, W) uint8.
+
+        In one go, or in tiles where that does not fit, or is asked for; ``all_fit`` says that
+        every pass to come fits, for all that is known.
+        """
+        backend = self._backend(styles)
+
+        def run(pixels: np.ndarray) -> np.ndarray:
+            batch, _, height, width = pixels.shape
+            if self._in_one_go(batch, height, width, fits=all_fit):
+                try:
+                    return backend(np.ascontiguousarray(pixels))
+                except Exception as error:  # each runtime has its own exceptions
+                    if not is_out_of_memory(error):
+                        raise
+                    if self.tiling.tiles == OFF:
+                        raise FstError(
+                            f"the photo of {width}x{height} px does not fit into the memory of "
+                            f"{backend.device}; leave --tiles off out, or use a smaller size, for "
+                            f"instance --size {min(height, width) // 2}"
+                        ) from None
+            return self.in_tiles(styles)(pixels)
+
+        return run
+
+    def in_tiles(self, styles: Mapping[str, float] | None) -> TiledStyle:
+        """What stylizes in tiles, in this style or another blend."""
+        backend = self._backend(styles)
+        blend = self._styles if styles is None else styles
+        path = self.path if blend is None else parted_address(self.path)[0]
+        with cards_trusted(self._trust_card):
+            return TiledStyle(backend, path, blend, self.tiling, self._watch)
+
+    def _in_one_go(self, batch: int, height: int, width: int, *, fits: bool) -> bool:
+        tiles = self.tiling.tiles
+        if not isinstance(tiles, str):
+            return max(height, width) <= tiles
+        if tiles == OFF:
+            return True
+        if self.backend.device != "cpu":
+            return batch * height * width * net_width(self.card) < LARGEST_ON_GPU
+        return fits or self._needed(batch * height * width) <= self.lately_free.look()
+
+    def _needed(self, pixels: int) -> float:
+        """Bytes of a pass over so many pixels in one go, and of the photos beside it."""
+        memory = self.backend.memory.needed(pixels, net_width(self.card))
+        return memory + BESIDE * DECODING * pixels
 
     def _backend(self, styles: Mapping[str, float] | None) -> Backend:
         """The one of this style, or of another blend; that of the last call is kept."""
@@ -214,32 +267,45 @@ class Stylizer:
             self._blended = dict(styles), opened
         return self._blended[1]
 
-    def require_memory(self, batch: int, height: int, width: int, *, at_all: bool = False) -> None:
-        """Raise ``FstError`` before the system would have to kill the process.
+    def require_memory(self, batch: int, height: int, width: int, *, at_all: bool = False) -> bool:
+        """Whether a pass fits in one go; ``FstError`` if in tiles it would not fit either.
 
-        ``at_all`` asks only whether the machine has the memory, whatever else holds some of it now.
+        So it is said before the system would have to kill the process. ``at_all`` asks only whether
+        the machine has the memory, whatever else holds some of it now.
         """
         if self.backend.device != "cpu":
-            return
+            return True
         pixels = batch * height * width
-        needed = self.backend.memory.needed(pixels, net_width(self.card))
-        needed += BESIDE * DECODING * pixels
+        needed = self._needed(pixels)
         if self.lately_free.is_plenty(needed):
-            return
+            return True
         available = total_memory() if at_all else self.lately_free.look()
         if needed > available and not at_all:
             give_back_freed_memory()  # of the pictures before
             available = self.lately_free.look()
-        if needed > available:
-            now = min(available, self.lately_free.look())
-            share = max(now - FIXED_MEMORY, 0) / (needed - FIXED_MEMORY)
-            fits = int(min(height, width) * (0.95 * share) ** 0.5)
-            cure = f"use --size {fits}" if fits >= MIN_SIDE else "more is needed for any photo"
-            raise FstError(
-                f"the photo of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "
-                f"and {available / 1e9:.1f} GB are {'here' if at_all else 'free'}"
-                f"{bound_of_memory(at_all=at_all)}; {cure}"
-            )
+        if needed <= available:
+            return True
+        if self._fits_in_tiles(pixels, height, width):
+            return False
+        now = min(available, self.lately_free.look())
+        share = max(now - FIXED_MEMORY, 0) / (needed - FIXED_MEMORY)
+        fits = int(min(height, width) * (0.95 * share) ** 0.5)
+        cure = f"use --size {fits}" if fits >= MIN_SIDE else "more is needed for any photo"
+        raise FstError(
+            f"the photo of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "
+            f"and {available / 1e9:.1f} GB are {'here' if at_all else 'free'}"
+            f"{bound_of_memory(at_all=at_all)}; {cure}"
+        )
+
+    def _fits_in_tiles(self, pixels: int, height: int, width: int) -> bool:
+        """Whether tiles fit, and the pixels themselves."""
+        if self.tiling.tiles == OFF or BESIDE * DECODING * pixels > self.lately_free.look():
+            return False
+        try:
+            reckon(self.card.net, height, width, memory=self.backend.memory, tiling=self.tiling)
+        except FstError:
+            return False
+        return True
 
 
 def _decoded(photo: Image.Image) -> Picture:

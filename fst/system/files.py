@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,20 +26,29 @@ def make_folder(folder: Path) -> None:
 def write_whole(path: Path, data: bytes, *, check: Callable[[Path], None] | None = None) -> None:
     """Write ``data`` to ``path`` whole or not at all, making its folder; else ``FstError``.
 
+    ``check`` may look at the written file before it takes its place, and refuse it by raising.
+    """
+    with whole_file(path, check=check) as handle:
+        handle.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, check: Callable[[Path], None] | None = None) -> Iterator[BinaryIO]:
+    """A file to write that appears at ``path`` whole, at the end, or not at all.
+
     The file is written beside its place, flushed to the disk and renamed, and the folder flushed.
     Its name until then, ``.NAME.RANDOM.part``, cannot be guessed, and nothing that has it already
-    is opened: no link that somebody has put there leads anywhere else.
-
-    ``check`` may look at the written file before it takes its place, and refuse it by raising.
+    is opened: no link that somebody has put there leads anywhere else. The folder is made. Raises
+    ``FstError`` where it cannot be written; ``check`` is as in ``write_whole``.
     """
     # 40 characters are 160 bytes at most, and a name may have 255
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.part")
     made = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as handle:  # O_EXCL, which follows no link either
+        with open(temporary, "x+b") as handle:  # O_EXCL, which follows no link either
             made = True
-            handle.write(data)
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
         if check is not None:

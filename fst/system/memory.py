@@ -49,18 +49,29 @@ def total_memory() -> int:
     return min(room.total for room in rooms())
 
 
+def held_memory() -> int:
+    """Bytes that this process holds now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 class LatelyFree:
     """The memory that was free at the last look, which spares many small photos a look for each.
 
     A look reads a dozen files of the system: a millisecond alone, and six where other threads run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
+        """``limit`` are the bytes that the whole process may take, however much is free."""
+        self._limit = limit
         self._seen = (0, -LATELY)  # bytes, and when
 
     def look(self) -> int:
-        """``available_memory``, remembered."""
+        """``available_memory``, or what the limit leaves of it, remembered."""
         free = available_memory()
+        if self._limit is not None:
+            free = max(min(free, self._limit - held_memory()), 0)
         self._seen = (free, time.monotonic())
         return free
 

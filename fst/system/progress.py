@@ -39,7 +39,11 @@ class ProgressLine:
 
     def advance(self) -> None:
         """One more is done."""
-        self._done += 1
+        self.reach(self._done + 1)
+
+    def reach(self, done: int) -> None:
+        """So many are done in all."""
+        self._done = done
         if self._clock() - self._shown >= EVERY or self._done == self._many:
             self._show()
 

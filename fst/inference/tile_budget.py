@@ -1,0 +1,170 @@
+"""How much memory a pass in tiles may take: how large its tiles are, and what lies on the disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fst.errors import FstError
+from fst.inference.backends import FIXED_MEMORY, PassMemory
+from fst.inference.tile_maps import InMemory, Plane, Scratch, default_scratch
+from fst.inference.tile_plan import moved, work
+from fst.inference.tiled_pass import map_shapes
+from fst.system.memory import available_memory, held_memory
+
+AUTO, OFF = "auto", "off"
+LEAST_TILE = 256  # pixels; smaller ones are mostly halo
+TILES = (512, 448, 384, 320, LEAST_TILE)  # larger ones gain nothing that can be measured
+HALO = 16  # pixels around a tile, at most
+LEAST_MEMORY = 1.2e9  # bytes; Python, a runtime and one tile of a net of any width
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+Shape = tuple[int, int, int]  # height, width and channels
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """What a user may say of tiles.
+
+    ``tiles`` is "auto", where a pass in one go does not fit, "off", or the side of every tile in
+    pixels, also where it would fit. ``max_memory`` are the bytes that the whole process may take,
+    None half of what is free. ``scratch`` is where files go that do not fit. Raises ``FstError``
+    for what is none of this.
+    """
+
+    tiles: str | int = AUTO
+    max_memory: int | None = None
+    scratch: Path | None = None
+
+    def __post_init__(self) -> None:
+        side = self.tiles
+        whole = isinstance(side, (int, np.integer)) and not isinstance(side, bool)
+        if side not in (AUTO, OFF) and not (whole and int(side) >= LEAST_TILE):
+            raise FstError(
+                f"tiles {side!r} are none; give auto, off, or their side in pixels, "
+                f"{LEAST_TILE} or more"
+            )
+        if self.max_memory is not None and self.max_memory < LEAST_MEMORY:
+            raise FstError(
+                f"{self.max_memory / 1e9:.2g} GB are too little memory: "
+                f"{LEAST_MEMORY / 1e9:.1f} GB are needed for any tiles"
+            )
+        if self.scratch is not None and not self.scratch.is_dir():
+            raise FstError(
+                f"scratch folder {self.scratch} does not exist; make it, or name another"
+            )
+
+    @property
+    def memory(self) -> int:
+        """Bytes that this process may take in all."""
+        held, free = held_memory(), available_memory()
+        if self.max_memory is None:
+            return held + free // 2
+        return min(self.max_memory, held + free)
+
+    @property
+    def folder(self) -> Path:
+        """Where scratch files go."""
+        return self.scratch or default_scratch()
+
+
+def parse_memory(word: str) -> int:
+    """``2GB``, ``1500MB`` or ``2GiB`` -> bytes; ``FstError`` for other words."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?", word.strip().lower())
+    unit = {**UNITS, **BINARY_UNITS}.get(found[2]) if found else None
+    if found is None or unit is None:
+        raise FstError(f"--max-memory {word} is no size; give it as 2GB or 1500MB")
+    return round(float(found[1]) * unit)
+
+
+class Room:
+    """Planes in memory as long as they fit, and in scratch files from then on."""
+
+    def __init__(self, memory: float, scratch: Scratch) -> None:
+        self._left, self._scratch = memory, scratch
+
+    def plane(self, height: int, width: int, channels: int, kind: type = np.float32) -> Plane:
+        """A plane for so many pixels; what is in it is not known yet."""
+        size = size_of((height, width, channels), kind)
+        if size > self._left:
+            return self._scratch.plane(height, width, channels, kind)
+        self._left -= size
+        return InMemory(np.empty((height, width, channels), kind))
+
+
+def size_of(shape: Shape, kind: type) -> int:
+    """Bytes of a plane."""
+    return int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
+
+
+@dataclass(frozen=True)
+class Reckoned:
+    """What a pass in tiles will take: the side of its tiles, bytes, and the arithmetic of one pass.
+
+    ``room`` is left in memory for planes, ``scratch`` are those that do not fit there, ``traffic``
+    what is read and written of them.
+    """
+
+    tile: int
+    room: float
+    scratch: int
+    traffic: int
+    arithmetic: float
+
+
+def reckon(
+    arguments: Mapping[str, Any],
+    height: int,
+    width: int,
+    *,
+    memory: PassMemory,
+    tiling: Tiling,
+    on_cpu: bool = True,
+    pixel_planes: tuple[int, ...] = (),
+) -> Reckoned:
+    """Tiles for a photo of this size; ``FstError`` where they do not fit.
+
+    ``memory`` is what a pass takes, on the processor or, not ``on_cpu``, elsewhere.
+    ``pixel_planes`` are the channels of planes of 8 bits that are to be made beside the maps, in
+    this order.
+    """
+    left = tiling.memory - held_memory() - FIXED_MEMORY
+    net_width = int(arguments["width"])
+    sides = TILES if isinstance(tiling.tiles, str) else (int(tiling.tiles) // 4 * 4,)
+    for tile in sides:
+        pixels = min(tile + 2 * HALO, height) * min(tile + 2 * HALO, width)
+        taken = memory.needed(pixels, net_width) if on_cpu else FIXED_MEMORY
+        if taken <= left:
+            break
+    else:
+        raise FstError(
+            f"tiles of {tile} px need about {(taken + FIXED_MEMORY) / 1e9:.1f} GB of memory and "
+            f"{max(left, 0) / 1e9:.1f} GB may be taken; allow more with --max-memory"
+        )
+    room = left - taken
+    pixels_moved = moved(arguments, height, width, tile)
+    maps = map_shapes(arguments, height, width)
+    planes: list[tuple[Shape, type, str]] = []
+    planes += [((height, width, channels), np.uint8, "photo") for channels in pixel_planes]
+    planes += [(shape, np.float32, name) for name, shape in maps.items()]
+    scratch, traffic, rest = 0, 0, room
+    for shape, kind, name in planes:
+        size = size_of(shape, kind)
+        if size <= rest:
+            rest -= size
+        else:
+            scratch += size
+            traffic += pixels_moved[name] * size_of((1, 1, shape[2]), kind)
+    return Reckoned(
+        tile=tile,
+        room=room,
+        scratch=scratch,
+        traffic=traffic,
+        arithmetic=work(arguments, height, width, tile) / work(arguments, height, width, None),
+    )

@@ -1,0 +1,44 @@
+"""What computes the pieces of a tiled pass, for each backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fst.inference.backends import Backend, onnx_session, openvino_model
+from fst.inference.tile_graph import GraphEngine, RunGraph
+from fst.inference.tiled_pass import Engine
+from fst.system.machine import cpu_threads
+
+
+def tile_engine(backend: Backend) -> Engine:
+    """The engine that computes where and in what precision ``backend`` does."""
+    if backend.name == "torch":
+        import torch
+
+        from fst.inference.tile_torch import TorchEngine
+
+        dtype = torch.float16 if backend.precision == "float16" else torch.float32
+        return TorchEngine(torch.device(backend.device), dtype)
+    if backend.name == "onnx":
+        return GraphEngine(_in_onnx_runtime)
+    bfloat16 = backend.precision == "bfloat16"
+    return GraphEngine(lambda graph: _in_openvino(graph, bfloat16=bfloat16))
+
+
+def _in_onnx_runtime(graph: bytes) -> RunGraph:
+    session = onnx_session(graph, threads=cpu_threads())
+    run: Callable[..., list[np.ndarray]] = session.run
+    return lambda inputs: run(None, inputs)
+
+
+def _in_openvino(graph: bytes, *, bfloat16: bool) -> RunGraph:
+    model: Any = openvino_model(graph, threads=cpu_threads(), bfloat16=bfloat16)
+
+    def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        made = model(inputs)
+        return [made[number] for number in range(len(made))]
+
+    return run
