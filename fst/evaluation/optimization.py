@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from fst.errors import FstError
+from fst.experiments.config import Config
+from fst.experiments.parts import build_loss, build_painting
 from fst.experiments.run_folder import RunFolder
 from fst.loss.image_optimizer import Iterate, optimize
+from fst.loss.loss_network import LossNetwork
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.pictures.image import Picture, read_picture, save_picture, to_image, to_tensor
+from fst.pictures.painting import MIN_PAINTING
 from fst.system.console import say
 from fst.system.paths import user_path
 
@@ -155,3 +160,19 @@ def resized(picture: Tensor, like: Tensor) -> Tensor:
     return torch.nn.functional.interpolate(
         picture, size=like.shape[-2:], mode="bilinear", align_corners=False, antialias=True
     ).clamp(0, 1)
+
+
+def at_size(
+    config: Config, network: LossNetwork, content: Picture, size: int, last: int
+) -> tuple[Tensor, PerceptualLoss]:
+    """The photo (1, 3, H, W), its shorter side ``size``, and the loss for it.
+
+    The painting shrinks in proportion to the ``last`` size, so that strokes keep theirs.
+    """
+    style_size = max(round(config.style.size * size / last), MIN_PAINTING)
+    smaller = config.but("style.size", min(style_size, config.style.size))
+    device = network.mean.device
+    painting = build_painting(smaller)
+    painting = replace(painting, image=painting.image.to(device))
+    photo = to_tensor(content.resized(size).rgb).to(device)
+    return photo, build_loss(smaller, painting, network, lambda: photo)

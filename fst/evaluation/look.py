@@ -1,0 +1,122 @@
+"""Finding the look: one photo after one painting, by strength and by the size of the strokes.
+
+Each tile is optimized, small, as ``fst optimize`` does it, with the weights that its strength is
+solved to. The painting shrinks in proportion to the photo, so that a tile is what a photo of the
+size asked for would look like, reduced.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+from torch import Tensor
+
+from fst.errors import FstError
+from fst.evaluation.optimization import at_size
+from fst.experiments.config import Config
+from fst.loss.image_optimizer import optimize
+from fst.loss.loss_network import LossNetwork
+from fst.loss.perceptual_loss import PerceptualLoss
+from fst.pictures.image import Picture, to_image
+from fst.pictures.painting import MIN_PAINTING
+from fst.pictures.sheet import contact_sheet, label
+
+STRENGTHS = (0.25, 0.5, 0.75)
+SIZES = (128, 256, 512)  # pixels, shorter side of the painting: the larger, the larger its strokes
+SIDE = 128  # pixels, shorter side of a tile
+ITERATIONS = 25  # of L-BFGS, from the tile of the strength before
+LABEL_HEIGHT = 44  # pixels: two lines
+
+
+class Look(NamedTuple):
+    """One tile: the settings that train a net of it, and the picture (1, 3, H, W) in [0, 1]."""
+
+    strength: float
+    size: int
+    picture: Tensor
+
+    @property
+    def words(self) -> str:
+        """The settings as a command takes them."""
+        return f"style.strength={self.strength:g} style.size={self.size}"
+
+
+def require_look(config: Config) -> None:
+    """Raise ``FstError`` unless the sheet is asked for in a way that it can be made."""
+    if not isinstance(config.look, bool):
+        raise FstError(f"look={config.look} must be true or false")
+    if config.look and not config.loss.calibrated:
+        raise FstError(
+            "look=true goes through style.strength, which needs loss=calibrated; leave loss= and "
+            "recipe= out"
+        )
+
+
+def tile_side(last: int) -> int:
+    """The shorter side of a tile for a photo of ``last`` pixels, that the painting allows."""
+    return min(last, max(SIDE, math.ceil(MIN_PAINTING * last / SIZES[0])))
+
+
+def looks(config: Config, network: LossNetwork, content: Picture, last: int) -> Iterator[Look]:
+    """The tiles for a photo of ``last`` pixels, row by row: each size with each strength.
+
+    What the photo's features are is computed once.
+    """
+    target = None
+    for size in SIZES:
+        picture = None
+        for strength in STRENGTHS:
+            asked = config.but("style.size", size).but("style.strength", strength)
+            photo, loss = at_size(asked, network, content, tile_side(last), last)
+            target = loss.content_target(photo) if target is None else target
+            picture = _optimized(loss, target, photo if picture is None else picture)
+            yield Look(strength, size, picture.cpu())
+
+
+def _optimized(loss: PerceptualLoss, target: dict[str, Tensor], start: Tensor) -> Tensor:
+    picture = start
+    for iterate in optimize(lambda x: loss.compare(x, target).total, start, method="lbfgs"):
+        picture = iterate.image
+        if iterate.number >= ITERATIONS:
+            break
+    return picture
+
+
+def look_sheet(photo: Image.Image, painting: Image.Image, made: Sequence[Look]) -> Image.Image:
+    """Photo and painting, and below them the tiles: a row a size, a column a strength."""
+    width, height = to_image(made[0].picture).size
+    painting.thumbnail((width, height))
+    blank = Image.new("RGB", (width, 1), "white")
+    first = [_tile(photo.resize((width, height)), "the photo"), _tile(painting, "the painting")]
+    first += [blank] * (len(STRENGTHS) - len(first))
+    rows = [first]
+    for size in SIZES:
+        row = [look for look in made if look.size == size]
+        tiles = [_tile(to_image(one.picture), one.words.replace(" ", "\n")) for one in row]
+        rows.append(tiles + [blank] * (len(STRENGTHS) - len(tiles)))
+    return contact_sheet(rows)
+
+
+def _tile(picture: Image.Image, text: str) -> Image.Image:
+    below = label(text, max(picture.width, 120), LABEL_HEIGHT)
+    return contact_sheet([[picture], [below]])
+
+
+def command_of(config: Config, chosen: str | None, look: Look) -> str:
+    """What trains a net of a look; ``chosen`` is the style's config by its name, if it has one."""
+    style = config.style
+    if style.image is not None:
+        painting = shlex.quote(str(Path(style.image)))
+    elif chosen in (None, "own"):
+        painting = f"style.painted={style.painted}"
+    else:
+        painting = f"style={chosen}"
+    root = (
+        "" if style.image or style.root is None else f" {shlex.quote(f'style.root={style.root}')}"
+    )
+    return f"fst train {painting} PHOTOS{root} loss=calibrated {look.words}"
