@@ -1,12 +1,16 @@
 """fst optimize, whole, on a tiny network."""
 
 import csv
+import shlex
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
 from fst.cli import main
+from fst.experiments.settings import compose
 from fst.pictures.image import read_picture, to_tensor
 
 
@@ -91,6 +95,46 @@ def test_a_higher_strength_loses_more_content(words: list[str], tmp_path: Path) 
     content = [float(row["content"]) for row in ends]
     assert content == sorted(content)
     assert content[0] < 0.9 * content[2]
+
+
+def test_a_look_is_a_sheet_over_strength_and_size_with_the_commands_that_train_it(
+    words: list[str],
+    painting: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    strengths, sizes = (0.1, 0.9), (64, 128)  # few, and a quick solution for the weights
+    for module in ("fst.evaluation.look", "fst.commands.optimize"):
+        monkeypatch.setattr(f"{module}.STRENGTHS", strengths)
+        monkeypatch.setattr(f"{module}.SIZES", sizes)
+    monkeypatch.setattr("fst.loss.strength.ITERATIONS", 5)
+    assert main([*words, "size=32", "look=true"]) == 0
+    out = capsys.readouterr().out
+    commands = [line.split(maxsplit=2)[2] for line in out.splitlines() if "fst train" in line]
+    assert len(commands) == 4
+    for command in (commands[0], commands[-1]):
+        assert command.startswith(f"fst train {painting} PHOTOS loss=calibrated style.strength=")
+    first = compose("train", shlex.split(commands[0])[4:])
+    assert (first.style.strength, first.style.size) == (strengths[0], sizes[0])
+    sheet = tmp_path / "runs" / "optimize" / "photo_01_swirl_look" / "photo_01_swirl_look.png"
+    with Image.open(sheet) as picture:
+        width, height = picture.size
+        shown = np.asarray(picture.convert("RGB")).astype(int)
+    row, column = height // 3, width // 2
+    tiles = [shown[row * r :][:32, column * c :][:, :41] for r in (1, 2) for c in (0, 1)]
+    assert all(np.abs(a - b).mean() > 1 for a, b in combinations(tiles, 2))
+    photo = shown[:32, :41]
+    off = [np.abs(tile - photo).mean() for tile in tiles]
+    assert off[0] < off[1]  # more strength moves more of the photo
+    assert off[2] < off[3]
+
+
+def test_a_look_needs_a_loss_that_knows_strength(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "look=true", "loss=relative"]) == 2
+    assert "look=true goes through style.strength" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fst.errors import FstError
-from fst.nets.style_card import SEVERAL_VERSION, Card, read_card, read_cards
+from fst.nets.style_card import STRENGTHS_VERSION, Card, read_card, read_cards
 from fst.nets.style_file import load_style, load_styles, save_style
 from fst.nets.style_names import find_style, shipped_files, shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
@@ -91,7 +91,9 @@ def test_foreign_and_newer_files_are_refused(tiny_style: Path, tmp_path: Path) -
     save_file({"x": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(FstError, match="is not a style of fst"):
         load_style(tmp_path / "foreign.safetensors")
-    newer = rewrite(tiny_style, tmp_path / "newer.safetensors", format_version=SEVERAL_VERSION + 1)
+    newer = rewrite(
+        tiny_style, tmp_path / "newer.safetensors", format_version=STRENGTHS_VERSION + 1
+    )
     with pytest.raises(FstError, match=r"newer than .* update fst"):
         load_style(newer)
     wrong = rewrite(

@@ -95,6 +95,7 @@ def train(composed: DictConfig) -> Path:
         config.compile,
         config.compile_mode,
         several=len(experiment.styles) > 1,
+        strengths=bool(config.net.get("strengths", False)),
         accumulate=config.trainer.accumulate_grad_batches,
     )
     styles = [(one, build_painting(one)) for one in experiment.styles]

@@ -48,8 +48,6 @@ class Look(NamedTuple):
 
 def require_look(config: Config) -> None:
     """Raise ``FstError`` unless the sheet is asked for in a way that it can be made."""
-    if not isinstance(config.look, bool):
-        raise FstError(f"look={config.look} must be true or false")
     if config.look and not config.loss.calibrated:
         raise FstError(
             "look=true goes through style.strength, which needs loss=calibrated; leave loss= and "

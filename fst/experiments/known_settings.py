@@ -83,6 +83,7 @@ SETTINGS = {
     "net.width": Setting("whole", least=1),
     "net.residual_blocks": Setting("whole"),
     "net.output_gain": Setting("number"),
+    "net.strengths": Setting(before=False),
     "optimizer.learning_rate": Setting("number"),
     "data.root": Setting("text"),
     "data.val_root": Setting("text"),

@@ -43,6 +43,7 @@ class Start:
 
         The scales and shifts of a painting are those of the same name, if there are; else, for
         one painting, those of the row that ``nearest`` names; for several, the mean of all rows.
+        Both ends of a net that takes strengths begin with them.
         """
         known = [card.name for card in self.cards]
         rows: list[int | None] = [known.index(n) if n in known else None for n in names]
@@ -52,11 +53,15 @@ class Start:
             rows = [nearest(self.net)]
         mine = net.state_dict()
         for name, value in self.net.state_dict().items():
+            row_of_end = self.net.strengths and not net.strengths and value.dim() == 2
+            value = value[-1] if row_of_end else value  # a net that takes strengths, at the whole
             if mine[name].shape == value.shape and (len(known) == 1 or value.dim() != 2):
                 mine[name].copy_(value)
                 continue
             table = value.reshape(len(known), -1)
             chosen = [table.mean(0) if row is None else table[row] for row in rows]
+            if net.strengths:  # both ends begin with the same
+                chosen *= len(mine[name])
             mine[name].copy_(torch.stack(chosen).view_as(mine[name]))
         card = self.cards[rows[0] if len(names) == 1 and rows[0] is not None else 0]
         steps = card.training.get("steps")
@@ -93,7 +98,7 @@ def find_start(net: TransformerNet, name: str | None) -> Start | None:
     except FstError as error:
         raise FstError(f"warm_start={name}: {error}; null begins with random weights") from None
     for key, value in net.arguments.items():
-        if key == "paintings" or start.arguments[key] == value:
+        if key in ("paintings", "strengths") or start.arguments[key] == value:
             continue
         if name == AUTO:
             say(f"warm start     none: net.{key}={value}, {BASE}'s is {start.arguments[key]}")

@@ -76,11 +76,17 @@ class TorchBackend:
     memory: ClassVar[PassMemory] = PassMemory(pixel=200, channel=40)
 
     def __init__(
-        self, path: Path, *, device: torch.device, exact: bool = False, blend: Blend = None
+        self,
+        path: Path,
+        *,
+        device: torch.device,
+        exact: bool = False,
+        blend: Blend = None,
+        strength: float = 1.0,
     ) -> None:
         from fst.inference.pixel_net import PixelNet
 
-        card, data = read_style(path, blend)
+        card, data = read_style(path, blend, strength)
         net = built(path, data, card.net)
         half = device.type != "cpu" and not exact
         if half:
@@ -185,6 +191,7 @@ def open_backend(
     precision: str = "auto",
     say: Say = lambda line: None,
     blend: Blend = None,
+    strength: float = 1.0,
 ) -> Backend:
     """The backend ``name`` for a style file.
 
@@ -192,8 +199,8 @@ def open_backend(
     style; ``say`` is told of one that cannot. ``precision`` is ``exact``, float32; ``fast``, which
     is OpenVINO's bfloat16 on a CPU and float16 on a GPU; or ``auto``: ``fast`` on a GPU, and on a
     CPU where OpenVINO runs the style, the processor has bfloat16 and the card allows it. ``blend``
-    has the weights of paintings in a file of several. Raises
-    ``FstError`` for a backend that is unknown, not installed or not for this device, and for
+    has the weights of paintings in a file of several; ``strength`` is of a net that takes one.
+    Raises ``FstError`` for a backend that is unknown, not installed or not for this device, and for
     ``fast`` where it cannot be.
     """
     if name not in BACKENDS:
@@ -208,23 +215,24 @@ def open_backend(
         chosen = choose_device(device)
         if chosen.type == "cpu":
             _require_not_fast(precision, name)
-        return TorchBackend(path, device=chosen, exact=precision == "exact", blend=blend)
+        exact = precision == "exact"
+        return TorchBackend(path, device=chosen, exact=exact, blend=blend, strength=strength)
     if name != "auto":
-        return _open_runtime(name, path, precision, blend)
+        return _open_runtime(name, path, precision, blend, strength)
     if precision == "fast":
-        return _open_runtime("openvino", path, precision, blend)
+        return _open_runtime("openvino", path, precision, blend, strength)
     for candidate in BY_SPEED:
         if installed(candidate):
             try:
-                return _open_runtime(candidate, path, precision, blend)
+                return _open_runtime(candidate, path, precision, blend, strength)
             except FstError as error:
                 say(f"{error}; continuing without it")
     if not is_here("torch"):
         raise FstError(f"there is nothing to run a style in; {pip_install('onnx')}")
-    return TorchBackend(path, device=choose_device("cpu"), blend=blend)
+    return TorchBackend(path, device=choose_device("cpu"), blend=blend, strength=strength)
 
 
-def _open_runtime(name: str, path: Path, precision: str, blend: Blend) -> Backend:
+def _open_runtime(name: str, path: Path, precision: str, blend: Blend, strength: float) -> Backend:
     if name != "openvino":
         _require_not_fast(precision, name)
     if not installed(name):
@@ -232,7 +240,7 @@ def _open_runtime(name: str, path: Path, precision: str, blend: Blend) -> Backen
         raise FstError(
             f"{asked} needs {PACKAGE[name]}; {pip_install(name)}, or leave {asked.split()[0]} out"
         )
-    card, data = read_style(path, blend)
+    card, data = read_style(path, blend, strength)
     try:
         options = {"bfloat16": _in_bfloat16(card, precision)} if name == "openvino" else {}
         return RUNTIMES[name](onnx_graph(card, data), threads=cpu_threads(), **options)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.inference.graph_controls import LEAST_SUM
+from fst.nets.trained_strength import picture_share
 from fst.nets.transformer_net import TransformerNet
 from fst.pictures.kept_colors import FROM_LMS, LEAST, LIGHTNESS, LINEAR_LEVELS, TO_LMS
 
@@ -56,12 +57,15 @@ class ControlledNet(nn.Module):
         if styles is not None:
             shares = styles.clamp(0, 1)
             shares = (shares / shares.sum().clamp(min=LEAST_SUM)).expand(pixels.shape[0], -1)
+        part = None if strength is None else strength.clamp(0, 1)
+        if self.net.strengths and part is not None:
+            shares = part.to(dtype).expand(pixels.shape[0])
+            part = picture_share(part)
         stylized = self.net(pixels.to(dtype) / 255, shares)
         y, x = (stylized.float() * 255).round(), pixels.float()
         if colors is not None:
             share = colors.clamp(0, 1)
             y = y * (1 - share) + self._colors_kept(y, pixels) * share
-        part = None if strength is None else strength.clamp(0, 1)
         if mask is not None:
             part = mask.float() / 255 if part is None else mask.float() / 255 * part
         if part is not None:

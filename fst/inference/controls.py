@@ -28,8 +28,9 @@ Mask = str | os.PathLike[str] | Image.Image | np.ndarray
 class Controls:
     """What is done with a pass and its photo; at the defaults, nothing.
 
-    ``strength`` mixes the pixels of the photo (0) and of the picture (1). It is no setting of the
-    net: training's ``style.strength`` decides how strong the picture itself is. ``keep_colors``
+    ``strength`` goes from the photo (0) to the picture (1): by the net where it was trained to take
+    one (``fst.nets.trained_strength``), else by a mix of the pixels of the two. How strong the
+    picture itself is, training's ``style.strength`` decides. ``keep_colors``
     takes so much of the photo's colors, under the picture's light and dark. ``mask`` says where
     there is a picture: white, and black where the photo stays; a path, a Pillow image, a uint8
     array (H, W), or "alpha" for the photo's own alpha channel. ``styles`` maps names of paintings

@@ -23,8 +23,12 @@ LEAST_SUM = 1e-6  # of the shares of paintings, to divide by
 FLOAT = element_type(np.dtype(np.float32))
 
 
-def controlled(to: Writer, stylized: str, photo: str, inputs: tuple[str, ...]) -> str:
+def controlled(
+    to: Writer, stylized: str, photo: str, inputs: tuple[str, ...], *, trained: bool = False
+) -> str:
     """stylized (B, 3, H, W) float32 of whole levels, photo uint8 -> the mix of the two, float32.
+
+    ``trained`` says that the net itself took the strength, which then mixes little of the photo.
 
     The picture was rounded before, as numpy has it: where sRGB ends, the colors of a dark picture
     move by several levels for half a one.
@@ -37,6 +41,8 @@ def controlled(to: Writer, stylized: str, photo: str, inputs: tuple[str, ...]) -
         colors = colors_kept(to, y, photo)
         y = to.node("Add", to.node("Mul", y, rest), to.node("Mul", colors, part))
     share: str | None = clipped(to, "strength") if "strength" in inputs else None
+    if trained and share is not None:  # picture_share
+        share = to.node("Mul", share, to.node("Sub", to.number("two", 2), share))
     if "mask" in inputs:
         mask = to.node("Div", to.node("Cast", "mask", to=FLOAT), to.number("white", 255))
         share = mask if share is None else to.node("Mul", mask, share)
@@ -49,6 +55,13 @@ def controlled(to: Writer, stylized: str, photo: str, inputs: tuple[str, ...]) -
 def clipped(to: Writer, name: str) -> str:
     """An input of shares, brought to 0 .. 1."""
     return to.node("Max", to.node("Min", name, to.number("one", 1)), to.number("zero", 0))
+
+
+def shares_of_ends(to: Writer) -> str:
+    """The input ``strength`` as the shares of a trained net's two ends."""
+    strength = clipped(to, "strength")
+    rest = to.node("Sub", to.number("one", 1), strength)
+    return to.node("Concat", rest, strength, axis=0)
 
 
 def shares_of_paintings(to: Writer) -> str:

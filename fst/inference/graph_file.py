@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,10 @@ from fst.inference.backends import RUNTIMES, installed
 from fst.inference.controls import Controls, controlled
 from fst.inference.graph_controls import INPUTS
 from fst.inference.onnx_graph import GraphOptions, onnx_graph
+from fst.nets.blend import read_style
 from fst.nets.style_card import Card, read_cards
-from fst.nets.style_file import MIN_SIDE, load_style, load_styles, read_checked, read_whole
+from fst.nets.style_file import MIN_SIDE, built, load_style, load_styles, read_checked, read_whole
+from fst.nets.trained_strength import picture_share, takes_strength
 from fst.system.files import write_whole
 from fst.system.installed import is_here, require_torch
 from fst.system.machine import cpu_threads
@@ -58,6 +61,8 @@ def export_graph(
         if given:
             require_torch(word)
     cards = read_cards(style) if "styles" in options.inputs else [card]
+    trained = "strength" in options.inputs and takes_strength(card)
+    at = partial(_at_strength, style) if trained else None
     of_pass = tuple(name for name in options.inputs if name == "styles")
     eager = _eager(style, of_pass) if is_here("torch") else None
     written = _eager(style, of_pass, half=True) if options.half else None  # in torch
@@ -66,7 +71,7 @@ def export_graph(
     pack, load = _pt2(style, options) if file_format == "pt2" else _onnx(style, options)
 
     def parity_of(data: bytes) -> dict[str, Any]:
-        parity = measure_parity(eager, load(data), shapes, options.inputs, len(cards))
+        parity = measure_parity(eager, load(data), shapes, options.inputs, len(cards), at)
         if file_format == "onnx" and written is not None:
             # ONNX Runtime computes in float32 on a CPU, which says nothing of float16
             rounded = measure_parity(eager, written, shapes, of_pass, len(cards))
@@ -106,13 +111,16 @@ def measure_parity(
     shapes: Sequence[tuple[int, int, int]] = PARITY_SHAPES,
     inputs: Sequence[str] = (),
     paintings: int = 1,
+    at: Callable[[float, np.ndarray], np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """The largest and mean difference between a graph and eager PyTorch, in levels of 255.
 
     ``shapes`` (batch, height, width) are those of the pixels that both are given. Without
     ``eager`` the graph is only run. A graph with further ``inputs`` is compared with ``eager``
     where they leave the picture as it is, and then, as ``controls_difference``, at a setting for
-    each shape, with what numpy makes of that picture.
+    each shape, with what numpy makes of that picture. A net that takes strengths makes another
+    picture for each: ``at`` has them, and is compared with apart from the colors, which may move by
+    levels for a rounding of the picture.
     """
     generator = np.random.default_rng(0)
     largest, total, count, controls = 0, 0.0, 0, 0
@@ -132,9 +140,16 @@ def measure_parity(
             total += float(difference.sum())
             count += difference.size
         if neutral:
-            made = run(pixels, **blend, **setting).astype(int)
-            difference = np.abs(made - _by_numpy(got, pixels, setting))
-            controls = max(controls, int(difference.max()))
+            tried = [(got, setting)]
+            if at is not None:
+                whole = {**setting, "strength": neutral["strength"]}
+                colorless = {k: neutral[k] if k == "colors" else v for k, v in setting.items()}
+                weaker = at(float(setting["strength"][0]), pixels)
+                tried = [(got, whole), (weaker, colorless)]
+            for picture, asked in tried:
+                made = run(pixels, **blend, **asked).astype(int)
+                expected = _by_numpy(picture, pixels, asked, trained=at is not None)
+                controls = max(controls, int(np.abs(made - expected).max()))
     told: dict[str, Any] = {"shapes": ["x".join(map(str, shape)) for shape in shapes]}
     if {*inputs} - {"styles"}:
         told["controls_difference"] = controls
@@ -173,9 +188,12 @@ def _settings(
     return asked(blend), asked(neutral), asked(setting)
 
 
-def _by_numpy(stylized: np.ndarray, photo: np.ndarray, setting: Inputs) -> np.ndarray:
+def _by_numpy(
+    stylized: np.ndarray, photo: np.ndarray, setting: Inputs, *, trained: bool
+) -> np.ndarray:
+    strength = float(setting["strength"][0]) if "strength" in setting else 1.0
     controls = Controls(
-        strength=float(setting["strength"][0]) if "strength" in setting else 1.0,
+        strength=picture_share(strength) if trained else strength,
         keep_colors=float(setting["colors"][0]) if "colors" in setting else 0.0,
     )
     mask = setting["mask"][0, 0] if "mask" in setting else None
@@ -208,9 +226,11 @@ def load_onnx(data: bytes) -> Run:
 
 def _eager(style: Path, inputs: Sequence[str], *, half: bool = False) -> Run:
     """The style's pass in PyTorch on the CPU, in float32 or ``half``."""
-    import torch
+    return _run_of(_pixel_net(style, inputs, half=half))
 
-    pixel_net = _pixel_net(style, inputs, half=half)
+
+def _run_of(pixel_net: PixelNet | ControlledNet) -> Run:
+    import torch
 
     def run(pixels: np.ndarray, **given: np.ndarray) -> np.ndarray:
         tensors = {name: torch.from_numpy(value) for name, value in given.items()}
@@ -218,6 +238,16 @@ def _eager(style: Path, inputs: Sequence[str], *, half: bool = False) -> Run:
             return pixel_net(torch.from_numpy(pixels), **tensors).numpy()
 
     return run
+
+
+def _at_strength(style: Path, strength: float, pixels: np.ndarray) -> np.ndarray:
+    """What a net that takes strengths makes of pixels at one, before the photo is mixed in."""
+    card, data = read_style(style, strength=strength)
+    if not is_here("torch"):
+        return load_onnx(onnx_graph(card, data))(pixels)
+    from fst.inference.pixel_net import PixelNet
+
+    return _run_of(PixelNet(built(style, data, card.net)))(pixels)
 
 
 def _pixel_net(style: Path, inputs: Sequence[str], *, half: bool) -> PixelNet | ControlledNet:

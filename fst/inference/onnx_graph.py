@@ -14,10 +14,11 @@ import numpy as np
 
 from fst.errors import FstError
 from fst.inference import onnx_proto
-from fst.inference.graph_controls import controlled, shares_of_paintings
+from fst.inference.graph_controls import controlled, shares_of_ends, shares_of_paintings
 from fst.inference.onnx_proto import Attribute, element_type
 from fst.nets.style_card import Card
 from fst.nets.style_file import MIN_SIDE, arrays_of
+from fst.nets.trained_strength import at_strength, takes_strength
 
 OPSET = 18
 LEAST_OPSET, NEWEST_OPSET = min(onnx_proto.IR_VERSIONS), max(onnx_proto.IR_VERSIONS)
@@ -67,6 +68,8 @@ def onnx_graph(
         raise FstError(
             f"--opset {options.opset} is not possible; use one of {LEAST_OPSET} to {NEWEST_OPSET}"
         )
+    if takes_strength(card) and "strength" not in options.inputs:
+        card, data = at_strength(card, data, 1.0)
     writer = Writer(arrays_of(data), options)
     writer.net(card.net)
     batch, (height, width) = (1, options.size) if options.size else ("batch", ("height", "width"))
@@ -136,8 +139,11 @@ class Writer(Nodes):
 
     def net(self, arguments: Mapping[str, Any]) -> None:
         """``PixelNet``: pixels to [0, 1], ``TransformerNet.forward``, and back to pixels."""
+        trained = bool(arguments.get("strengths", False))
         if "styles" in self.options.inputs:
             self._shares = shares_of_paintings(self)
+        elif trained:
+            self._shares = shares_of_ends(self)
         x = self.node("Cast", IN, to=element_type(self.kind))
         x = self.node("Div", x, self.constant("levels", np.array([255], self.kind)))
         full = self.relu(self.norm("norm1", self.conv("conv1.conv", x)))
@@ -163,7 +169,7 @@ class Writer(Nodes):
         y = self.node("Mul", y, self.constant("white", np.array([255], np.float32)))
         y = self.node("Round", y)
         if self.options.inputs:
-            y = controlled(self, y, IN, self.options.inputs)
+            y = controlled(self, y, IN, self.options.inputs, trained=trained)
             y = self.node("Round", y)
         self.node("Cast", y, to=element_type(np.dtype(np.uint8)), name=OUT)
 
@@ -180,7 +186,7 @@ class Writer(Nodes):
         return self.node("InstanceNormalization", x, *weights, epsilon=EPS)
 
     def row(self, name: str) -> str:
-        """Of an instance norm: as it is, or the rows of all paintings by their shares."""
+        """Of an instance norm: as it is, or its rows by their shares."""
         if self._shares is None:
             return self.weight(name)
         rows = self.constant(name, self.tensors[name].astype(np.float32))

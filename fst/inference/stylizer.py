@@ -22,8 +22,10 @@ from fst.nets.blend import read_blend, require_unnamed
 from fst.nets.style_card import cards_trusted, net_width, parted_address, read_card
 from fst.nets.style_file import MIN_SIDE
 from fst.nets.style_names import find_file, find_style
+from fst.nets.trained_strength import picture_share, takes_strength
 from fst.pictures.image import Picture, from_array, read_picture, to_array, to_picture
 from fst.pictures.opening import DECODING
+from fst.system.console import note_once
 from fst.system.machine import give_back_freed_memory
 from fst.system.memory import LatelyFree, bound_of_memory, total_memory
 from fst.system.paths import user_path
@@ -92,7 +94,7 @@ class Stylizer:
         )
         self._trust_card = trust_card
         self.lately_free = LatelyFree(max_memory)
-        self._blended: tuple[dict[str, float], Backend] | None = None  # of the last call
+        self._other: tuple[Any, Backend] | None = None  # blend and strength of the last call
         with cards_trusted(trust_card):
             self.path = find_style(style) if styles is None else find_file(style)
             if styles is None:
@@ -100,6 +102,7 @@ class Stylizer:
             else:
                 require_unnamed(self.path)
                 self.card, _ = read_blend(self.path, styles)
+            self.takes_strength = takes_strength(self.card)
             self.name = self.card.name
             self.backend = self._open(self.path, blend=styles)
 
@@ -202,19 +205,41 @@ class Stylizer:
         stroke = side_of(controls.stroke, min(height, width))
         larger = max(1.0, (stroke or 0) / min(height, width))  # fine strokes: an enlarged pass
         fits = self.require_memory(batch, round(height * larger), round(width * larger))
-        run = self.passes(controls.styles, all_fit=fits)
+        run = self.passes(controls.styles, controls.strength, all_fit=fits)
         stylized = run(pixels) if stroke is None else with_strokes(run, pixels, stroke)
-        return controlled(stylized, pixels, controls, mask)
+        return controlled(stylized, pixels, self.last_mix(controls), mask)
+
+    def last_mix(self, controls: Controls) -> Controls:
+        """What is left for ``controlled`` to do after the pass.
+
+        Of a net that took the strength, little of the photo is mixed in; of any other all that the
+        strength asks for, which is said in a line, once.
+        """
+        if self.takes_strength:
+            return replace(controls, strength=picture_share(controls.strength))
+        if 0 < controls.strength < 1:
+            note_once(
+                f"{self.name} was not trained to take a strength (net.strengths=true): the pixels "
+                "of photo and picture are mixed",
+                kind="mixed pixels",
+            )
+        return controls
 
     def passes(
-        self, styles: Mapping[str, float] | None, *, all_fit: bool = False
+        self,
+        styles: Mapping[str, float] | None,
+        strength: float = 1.0,
+        *,
+        all_fit: bool = False,
     ) -> Callable[[np.ndarray], np.ndarray]:
         """The pass of this style, or of another blend, over pixels (B, 3, H, W) uint8.
+
+        A net that was trained to take a strength takes this one.
 
         In one go, or in tiles where that does not fit, or is asked for; ``all_fit`` says that
         every pass to come fits, for all that is known.
         """
-        backend = self._backend(styles)
+        backend = self._backend(styles, strength)
 
         def run(pixels: np.ndarray) -> np.ndarray:
             batch, _, height, width = pixels.shape
@@ -230,17 +255,17 @@ class Stylizer:
                             f"{backend.device}; leave --tiles off out, or use a smaller size, for "
                             f"instance --size {min(height, width) // 2}"
                         ) from None
-            return self.in_tiles(styles)(pixels)
+            return self.in_tiles(styles, strength)(pixels)
 
         return run
 
-    def in_tiles(self, styles: Mapping[str, float] | None) -> TiledStyle:
-        """What stylizes in tiles, in this style or another blend."""
-        backend = self._backend(styles)
+    def in_tiles(self, styles: Mapping[str, float] | None, strength: float = 1.0) -> TiledStyle:
+        """What stylizes in tiles, in this style or another blend, as ``passes`` has it."""
+        backend = self._backend(styles, strength)
         blend = self._styles if styles is None else styles
         path = self.path if blend is None else parted_address(self.path)[0]
         with cards_trusted(self._trust_card):
-            return TiledStyle(backend, path, blend, self.tiling, self._watch)
+            return TiledStyle(backend, path, blend, self.tiling, self._watch, strength=strength)
 
     def _in_one_go(self, batch: int, height: int, width: int, *, fits: bool) -> bool:
         tiles = self.tiling.tiles
@@ -257,15 +282,18 @@ class Stylizer:
         memory = self.backend.memory.needed(pixels, net_width(self.card))
         return memory + BESIDE * DECODING * pixels
 
-    def _backend(self, styles: Mapping[str, float] | None) -> Backend:
-        """The one of this style, or of another blend; that of the last call is kept."""
-        if styles is None:
+    def _backend(self, styles: Mapping[str, float] | None, strength: float) -> Backend:
+        """The one of this style, or of another blend or strength; that of the last call is kept."""
+        between = self.takes_strength and 0 < strength < 1
+        if styles is None and not between:
             return self.backend
-        if self._blended is None or self._blended[0] != dict(styles):
+        asked = None if styles is None else dict(styles), strength if between else 1.0
+        if self._other is None or self._other[0] != asked:
+            path = self.path if styles is None else parted_address(self.path)[0]
             with cards_trusted(self._trust_card):
-                opened = self._open(parted_address(self.path)[0], blend=styles)
-            self._blended = dict(styles), opened
-        return self._blended[1]
+                opened = self._open(path, blend=styles, strength=strength)
+            self._other = asked, opened
+        return self._other[1]
 
     def require_memory(self, batch: int, height: int, width: int, *, at_all: bool = False) -> bool:
         """Whether a pass fits in one go; ``FstError`` if in tiles it would not fit either.

@@ -54,8 +54,10 @@ class TiledStyle:
         blend: Mapping[str, float] | None,
         tiling: Tiling,
         watch: Watch,
+        *,
+        strength: float = 1.0,
     ) -> None:
-        card, data = read_style(path, blend)
+        card, data = read_style(path, blend, strength)
         self._arguments = card.net
         self._weights = arrays_of(data)
         self._backend, self._tiling, self._watch = backend, tiling, watch

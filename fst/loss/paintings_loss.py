@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fst.loss.moving import Move, moving_term
-from fst.loss.perceptual_loss import Losses, PerceptualLoss, Weights
+from fst.loss.perceptual_loss import Losses, PerceptualLoss, Weights, mean_losses
+from fst.loss.strengths_loss import losses_at
 
 
 def painting_of(sample: int, *, seed: int, count: int) -> int:
@@ -70,22 +71,9 @@ class PaintingsLoss(nn.Module):
                 {name: _taken(feature, where) for name, feature in target.items()},
             )
             shares[row] = len(where) / len(paintings)
-
-        def mean(values: Mapping[int, Tensor]) -> Tensor:
-            parts = [shares[row] * value for row, value in values.items()]
-            return sum(parts[1:], start=parts[0])
-
-        names = next(iter(found.values())).style_by_layer
-        return Losses(
-            content=mean({row: of.content for row, of in found.items()}),
-            style=mean({row: of.style for row, of in found.items()}),
-            total_variation=mean({row: of.total_variation for row, of in found.items()}),
-            style_by_layer={
-                name: mean({row: of.style_by_layer[name] for row, of in found.items()})
-                for name in names
-            },
-            by_painting={row: of.total.detach() for row, of in found.items()},
-        )
+        by_painting = {row: of.total.detach() for row, of in found.items()}
+        mean = mean_losses([*found.values()], [*shares.values()])
+        return mean._replace(by_painting=by_painting)
 
 
 def losses_of(
@@ -95,16 +83,25 @@ def losses_of(
     paintings: Sequence[int] | None = None,
     moves: Sequence[Move] = (),
     moving_weight: float = 0.0,
+    strengths: Sequence[float] | None = None,
 ) -> Losses:
     """The losses of the pictures that a net makes of ``content`` (B, 3, H, W), RGB in [0, 1].
 
     One function of net and loss, for one graph of the compiler's. ``paintings`` are the B rows of
     a net of several, which ``net`` then takes as a second argument; with ``moves`` the difference
     that moving the photos makes is added (``fst.loss.moving``), times ``moving_weight``.
+    ``strengths`` are those of the B photos, for a net that takes them in the same place.
     """
-    rows = None if paintings is None else torch.tensor(paintings, device=content.device)
+    asked = paintings if strengths is None else strengths
+    rows = None if asked is None else torch.tensor(asked, device=content.device)
     stylized = net(content) if rows is None else net(content, rows)
-    losses = loss(stylized, content) if paintings is None else loss(stylized, content, paintings)
+    if strengths is not None:
+        assert isinstance(loss, PerceptualLoss)
+        losses = losses_at(loss, stylized, content, strengths)
+    elif paintings is not None:
+        losses = loss(stylized, content, paintings)
+    else:
+        losses = loss(stylized, content)
     if moves:
         term = moving_term(net, content, stylized, moves, rows)
         losses = losses._replace(moving=moving_weight * term)

@@ -6,7 +6,7 @@ Pure functions first, then one module that composes them: ``loss(stylized, conte
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -83,6 +83,24 @@ class Losses(NamedTuple):
         """The sum of the terms, a scalar: what training minimizes."""
         total = self.content + self.style + self.total_variation
         return total if self.moving is None else total + self.moving
+
+
+def mean_losses(losses: Sequence[Losses], shares: Sequence[float]) -> Losses:
+    """The mean of each term, weighted by ``shares``, which sum to 1."""
+
+    def mean(values: Sequence[Tensor]) -> Tensor:
+        parts = [share * value for share, value in zip(shares, values, strict=True)]
+        return sum(parts[1:], start=parts[0])
+
+    return Losses(
+        content=mean([of.content for of in losses]),
+        style=mean([of.style for of in losses]),
+        total_variation=mean([of.total_variation for of in losses]),
+        style_by_layer={
+            name: mean([of.style_by_layer[name] for of in losses])
+            for name in losses[0].style_by_layer
+        },
+    )
 
 
 class PerceptualLoss(nn.Module):

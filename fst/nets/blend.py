@@ -17,6 +17,7 @@ import numpy as np
 from fst.errors import FstError
 from fst.nets.style_card import Card, parted_address, read_cards
 from fst.nets.style_file import OF_PAINTING, arrays_of, read_checked, read_several, tensors_sha256
+from fst.nets.trained_strength import at_strength, takes_strength
 
 MOST_IN_LABEL = 4  # names
 
@@ -119,9 +120,15 @@ def require_unnamed(path: str | Path) -> None:
         raise FstError(f"{path} names one painting, and a blend several; give {file} alone")
 
 
-def read_style(path: str | Path, blend: Mapping[str, float] | None) -> tuple[Card, bytes]:
-    """``read_blend``, or ``read_checked`` where nothing is blended."""
-    return read_checked(path) if blend is None else read_blend(path, blend)
+def read_style(
+    path: str | Path, blend: Mapping[str, float] | None = None, strength: float = 1.0
+) -> tuple[Card, bytes]:
+    """``read_blend``, or ``read_checked`` where nothing is blended.
+
+    Of a net that takes strengths, the ordinary style that it is at ``strength``.
+    """
+    card, data = read_checked(path) if blend is None else read_blend(path, blend)
+    return at_strength(card, data, strength) if takes_strength(card) else (card, data)
 
 
 def _title(used: Mapping[str, float], total: float) -> str:

@@ -24,7 +24,12 @@ LONGEST_NAME = 200
 LONGEST_THUMBNAIL = 8000  # characters of base64, for 6000 bytes
 LARGEST_NUMBER = 2**53  # of whole numbers, as JSON means them
 USUAL_GAIN = 0.1  # of every net that was ever shipped
-NET_TYPES = {"width": int, "residual_blocks": int, "output_gain": float, "upsampling": str}
+NET_TYPES = {
+    **{"width": int, "residual_blocks": int, "output_gain": float, "upsampling": str},
+    "strengths": bool,
+}
+ENDS = 2  # rows of a net that takes strengths: the photo's end, the painting's
+NOT_IN_EVERY_CARD = {"upsampling", "strengths"}
 UPSAMPLINGS = ("nearest", "bilinear")
 STORED = {"F16", "BF16", "F32", "F64"}  # safetensors' names of the types a net is stored in
 
@@ -103,11 +108,11 @@ def require_net(net: object) -> None:
     """Raise ``Unfit`` for arguments that no ``TransformerNet`` of one painting has."""
     if not isinstance(net, dict):
         raise Unfit("its card has fields of the wrong kind (net)")
-    if not NET_TYPES.keys() - {"upsampling"} <= net.keys() <= NET_TYPES.keys():
+    if not NET_TYPES.keys() - NOT_IN_EVERY_CARD <= net.keys() <= NET_TYPES.keys():
         raise Unfit("its card has other arguments than a net")
     for key, value in net.items():
         kinds = (int, float) if NET_TYPES[key] is float else NET_TYPES[key]
-        if not isinstance(value, kinds) or isinstance(value, bool):
+        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
             raise Unfit(f"its card has fields of the wrong kind (net.{key})")
     if net.get("upsampling", "nearest") not in UPSAMPLINGS:
         raise Unfit(f"its card asks for another net.upsampling than {' and '.join(UPSAMPLINGS)}")
@@ -117,6 +122,7 @@ def require_net(net: object) -> None:
 
 def shapes_of(net: Mapping[str, Any], paintings: int = 1) -> Shapes:
     """The tensors' shapes of ``TransformerNet(**net, paintings=paintings)``, which is not built."""
+    rows = ENDS if net.get("strengths", False) else paintings
     width = net["width"]
     convolutions = {
         "conv1": (width, 3, 9),
@@ -137,7 +143,7 @@ def shapes_of(net: Mapping[str, Any], paintings: int = 1) -> Shapes:
         shapes[f"{name}.conv.bias"] = (out,)
     for name, count in channels.items():
         for part in ("weight", "bias"):
-            shapes[f"{name}.{part}"] = (count,) if paintings == 1 else (paintings, count)
+            shapes[f"{name}.{part}"] = (count,) if rows == 1 else (rows, count)
     return shapes
 
 

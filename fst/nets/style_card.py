@@ -38,6 +38,7 @@ from fst.system.old_names import in_new_names
 FORMAT = "fst-style"
 FORMAT_VERSION = 1  # of a single painting's file
 SEVERAL_VERSION = 2
+STRENGTHS_VERSION = 3  # of one painting, with a net that takes strengths
 SUFFIX = ".safetensors"
 # in bfloat16, levels of 255: what JPEG at quality 95 changes is more
 MOST_DIFFERENCE = 0.75
@@ -146,13 +147,13 @@ def listed_cards(path: str | Path) -> list[Card]:
             raise Unfit("its card cannot be read")
     except Unfit as error:
         raise FstError(f"{path} is damaged: {error}") from None
-    if version > SEVERAL_VERSION:
+    if version > STRENGTHS_VERSION:
         raise FstError(
-            f"{path} has style format {version}, newer than {SEVERAL_VERSION}, the newest that "
+            f"{path} has style format {version}, newer than {STRENGTHS_VERSION}, the newest that "
             f"fst {fst.__version__} reads; update fst"
         )
     try:
-        if version < SEVERAL_VERSION:
+        if version != SEVERAL_VERSION:
             cards = [_card(path, fields)]
         else:
             shared, own = require_joinable(fields.get("shared"), fields.get("styles"))

@@ -3,7 +3,8 @@
 A net of several paintings is one file too, of format 2: the tensors that all share, the scales and
 shifts of shape (paintings, channels), and a card a painting. ``FILE.safetensors:NAME`` is the
 address of one of them, which every reader takes in place of a file and reads as the ordinary style
-that it is; its checksum is that of its own tensors.
+that it is; its checksum is that of its own tensors. Format 3 is a net of one painting that takes
+strengths, with two rows of scales and shifts (``fst.nets.trained_strength``).
 
 Nothing is pickled, so a style file from anywhere is safe to load. Reading needs neither Hydra nor
 Lightning nor any config: the card says how the net is built. torch is imported where the net itself
@@ -30,6 +31,7 @@ from fst.nets.style_card import (
     FORMAT,
     FORMAT_VERSION,
     SEVERAL_VERSION,
+    STRENGTHS_VERSION,
     Card,
     parted,
     parted_address,
@@ -94,7 +96,7 @@ def save_style(path: str | Path, net: TransformerNet, card: Card, *, half: bool)
     tensors = _stored(path, net, half=half)
     card.net = net.arguments
     card.fst_version = fst.__version__
-    card.format_version = FORMAT_VERSION
+    card.format_version = STRENGTHS_VERSION if net.strengths else FORMAT_VERSION
     card.sha256 = tensors_sha256(_serialized(tensors))
     _write(Path(path), tensors, card)
 

@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fst.errors import FstError
-from fst.nets.card_schema import UPSAMPLINGS
+from fst.nets.card_schema import ENDS, UPSAMPLINGS
+from fst.nets.trained_strength import picture_share
+
+SEVERAL_STRENGTHS = "net.strengths=true is for a net of one painting, and styles= for several"
 
 
 class ConvLayer(nn.Module):
@@ -181,7 +184,9 @@ class TransformerNet(nn.Module):
 
     Extension: a net of several ``paintings`` shares all but the scales and shifts of its instance
     norms, of which each painting has a row (Dumoulin et al. 2017, *A learned representation for
-    artistic style*); ``of_painting`` takes one out as an ordinary net.
+    artistic style*); ``of_painting`` takes one out as an ordinary net. A net of one painting that
+    takes ``strengths`` has a row for the photo's end and one for the painting's instead
+    (``fst.nets.trained_strength``).
     """
 
     def __init__(
@@ -192,8 +197,11 @@ class TransformerNet(nn.Module):
         output_gain: float,
         upsampling: str = "nearest",
         paintings: int = 1,
+        strengths: bool = False,
     ) -> None:
         super().__init__()
+        if strengths and paintings > 1:
+            raise FstError(SEVERAL_STRENGTHS)
         if upsampling not in UPSAMPLINGS:
             raise FstError(
                 f"net.upsampling '{upsampling}' is unknown; use one of {', '.join(UPSAMPLINGS)}"
@@ -203,28 +211,27 @@ class TransformerNet(nn.Module):
         self.residual_blocks = residual_blocks
         self.output_gain = output_gain
         self.paintings = paintings
+        self.strengths = strengths
+        rows = ENDS if strengths else paintings
         self.conv1 = ConvLayer(in_channels=3, out_channels=width, kernel_size=9, stride=1)
-        self.norm1 = InstanceNorm(width, paintings)
+        self.norm1 = InstanceNorm(width, rows)
         self.down1 = ConvLayer(in_channels=width, out_channels=2 * width, kernel_size=3, stride=2)
-        self.norm2 = InstanceNorm(2 * width, paintings)
+        self.norm2 = InstanceNorm(2 * width, rows)
         self.down2 = ConvLayer(
             in_channels=2 * width, out_channels=4 * width, kernel_size=3, stride=2
         )
-        self.norm3 = InstanceNorm(4 * width, paintings)
+        self.norm3 = InstanceNorm(4 * width, rows)
         self.residual = nn.Sequential(
-            *(
-                ResidualBlock(channels=4 * width, paintings=paintings)
-                for _ in range(residual_blocks)
-            )
+            *(ResidualBlock(channels=4 * width, paintings=rows) for _ in range(residual_blocks))
         )
         self.up1 = UpsampleConvLayer(
             in_channels=4 * width, out_channels=2 * width, kernel_size=3, mode=upsampling
         )
-        self.norm4 = InstanceNorm(2 * width, paintings)
+        self.norm4 = InstanceNorm(2 * width, rows)
         self.up2 = UpsampleConvLayer(
             in_channels=2 * width, out_channels=width, kernel_size=3, mode=upsampling
         )
-        self.norm5 = InstanceNorm(width, paintings)
+        self.norm5 = InstanceNorm(width, rows)
         self.conv2 = ConvLayer(in_channels=width, out_channels=3, kernel_size=9, stride=1)
         self.remove_grid()
 
@@ -241,7 +248,7 @@ class TransformerNet(nn.Module):
         weight.copy_(projector @ weight.to(exact) @ projector)
 
     @property
-    def arguments(self) -> dict[str, float | str]:
+    def arguments(self) -> dict[str, float | str | bool]:
         """What to call the class with to build this net again; stored in a style file's card."""
         return {
             "width": self.width,
@@ -249,6 +256,7 @@ class TransformerNet(nn.Module):
             "output_gain": self.output_gain,
             "upsampling": self.upsampling,
             **({"paintings": self.paintings} if self.paintings > 1 else {}),
+            **({"strengths": True} if self.strengths else {}),
         }
 
     def of_painting(self, row: int) -> TransformerNet:
@@ -267,12 +275,30 @@ class TransformerNet(nn.Module):
         """The instance norms, in the order of the pass."""
         return [module for module in self.modules() if isinstance(module, InstanceNorm)]
 
+    def _between_ends(self, content: Tensor, strength: Tensor | None) -> Tensor:
+        """What the norms take for strengths (B,): the shares of both ends, or the last row."""
+        if strength is None:
+            return torch.ones(content.shape[0], dtype=torch.int64, device=content.device)
+        return torch.stack([1 - strength, strength], dim=1)
+
+    def at_strength(self, content: Tensor, strength: Tensor) -> Tensor:
+        """content (B, 3, H, W), RGB in [0, 1], strength (B,) in 0 .. 1 -> the picture, the same.
+
+        With the photo mixed in as ``picture_share`` says: what a net that takes strengths is
+        trained for, and what ``fst stylize --strength`` shows of it.
+        """
+        share = picture_share(strength)[:, None, None, None]
+        return self(content, strength) * share + content * (1 - share)
+
     def forward(self, content: Tensor, painting: Tensor | None = None) -> Tensor:
         """content (B, 3, H, W), RGB in [0, 1], H and W >= 16 -> stylized (B, 3, H, W) in [0, 1].
 
         A net of several paintings takes for each photo the row of its ``painting``, (B,) int64, or
-        the shares of all rows, (B, paintings).
+        the shares of all rows, (B, paintings). One that takes strengths has them in their place,
+        (B,) floating point in 0 .. 1, or None for 1.
         """
+        if self.strengths:
+            painting = self._between_ends(content, painting)
         full = F.relu(self.norm1(self.conv1(content), painting))
         half = F.relu(self.norm2(self.down1(full), painting))
         x = F.relu(self.norm3(self.down2(half), painting))

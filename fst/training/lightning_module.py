@@ -15,7 +15,8 @@ from fst.errors import FstError
 from fst.loss.moving import moves_of
 from fst.loss.paintings_loss import PaintingsLoss, losses_of, painting_of
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
-from fst.nets.transformer_net import TransformerNet
+from fst.loss.strengths_loss import strength_of
+from fst.nets.transformer_net import SEVERAL_STRENGTHS, TransformerNet
 from fst.pictures.artifacts import Artifacts, find_artifacts
 from fst.pictures.lattice_lock import lock
 from fst.training.lightning_internals import logs_this_step
@@ -29,11 +30,18 @@ HELD_OUT_EACH = 4  # held-out photos that each of several paintings is tried on 
 
 
 def require_choices(
-    schedule: str, compile: bool, compile_mode: str, *, several: bool, accumulate: int = 1
+    schedule: str,
+    compile: bool,
+    compile_mode: str,
+    *,
+    several: bool,
+    accumulate: int = 1,
+    strengths: bool = False,
 ) -> None:
     """Raise ``FstError`` for a schedule or a way to compile that there is not.
 
-    ``several`` paintings are not compiled, and CUDA graphs take no batches that add up.
+    Nets of ``several`` paintings, and those that take ``strengths``, are not compiled, and CUDA
+    graphs take no batches that add up. Nor does a net of several paintings take strengths.
     """
     if schedule not in SCHEDULES:
         raise FstError(
@@ -45,6 +53,10 @@ def require_choices(
         )
     if compile and several:
         raise FstError("compile=true is for one painting; styles= needs compile=false")
+    if several and strengths:
+        raise FstError(SEVERAL_STRENGTHS)
+    if compile and strengths:
+        raise FstError("compile=true is for one strength; net.strengths=true needs compile=false")
     if compile and compile_mode in CUDA_GRAPHS and accumulate > 1:
         raise FstError(
             f"compile_mode={CUDA_GRAPHS[0]} overwrites the gradients that "
@@ -63,7 +75,9 @@ class FastStyleTransfer(pl.LightningModule):
 
     Of several paintings ``names`` are theirs and ``loss`` is a ``PaintingsLoss``: each photo is
     stylized after one of them, drawn from ``seed`` and its number; each held-out photo after
-    several. ``moving_weight`` times the difference that moving a photo makes is added
+    several. A net that takes strengths stylizes each photo of training with one, drawn in the same
+    way (``fst.loss.strengths_loss``), and held-out photos with the whole strength.
+    ``moving_weight`` times the difference that moving a photo makes is added
     (``fst.loss.moving``).
 
     ``compile`` passes net and loss, as one function, through ``torch.compile``; ``compile_mode`` is
@@ -86,7 +100,8 @@ class FastStyleTransfer(pl.LightningModule):
         moving_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        require_choices(schedule, compile, compile_mode, several=isinstance(loss, PaintingsLoss))
+        several, strengths = isinstance(loss, PaintingsLoss), net.strengths
+        require_choices(schedule, compile, compile_mode, several=several, strengths=strengths)
         self.net = net
         self.loss = loss
         self.names = list(names)
@@ -127,9 +142,12 @@ class FastStyleTransfer(pl.LightningModule):
     def losses(self, photos: Tensor, samples: Sequence[int]) -> Losses:
         """The losses of a batch of training, photos (B, 3, H, W) of these sample numbers."""
         moves = moves_of(samples, seed=self.seed) if self.moving_weight else []
-        return self._step(
-            self.net, self.loss, photos, self._paintings(samples), moves, self.moving_weight
-        )
+        weight = self.moving_weight
+        if self.net.strengths:
+            strengths = [strength_of(sample, seed=self.seed) for sample in samples]
+            net = self.net.at_strength
+            return self._step(net, self.loss, photos, None, moves, weight, strengths)
+        return self._step(self.net, self.loss, photos, self._paintings(samples), moves, weight)
 
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         """The same on held-out photos, and the scores of artifacts -> the total, a scalar."""
@@ -237,8 +255,8 @@ class FastStyleTransfer(pl.LightningModule):
         }
 
     def _groups(self) -> tuple[Any, Any]:
-        """What Adam takes and the rate of each: scales and shifts of several paintings apart."""
-        if self.net.paintings == 1:
+        """What Adam takes and the rate of each: rows of scales and shifts apart."""
+        if self.net.paintings == 1 and not self.net.strengths:
             return self.net.parameters(), self.learning_rate
         rows = {id(p) for norm in self.net.norms() for p in norm.parameters()}
         own = [p for p in self.net.parameters() if id(p) in rows]
