@@ -68,8 +68,9 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=1.0,
         metavar="0..1",
-        help="how much of the picture, and how much of the photo: a mix of their pixels (default "
-        "1, the picture alone). The strength that a net paints with is training's style.strength",
+        help="how much of the picture, and how much of the photo: a mix of their pixels, or less "
+        "of a painting by a net trained with net.strengths=true (default 1, the picture "
+        "alone). The strength that a net paints with at 1 is training's style.strength",
     )
     flags.add_argument(
         "--keep-colors",
