@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from fst.commands.stylize_flags import controls, parser, tiling
+from fst.commands.stylize_flags import controls, most_pixels, parser, tiling
 from fst.commands.tiles_told import TilesTold
 from fst.errors import FstError
 from fst.inference.chosen_styles import ChosenStyle, chosen_styles
@@ -53,7 +53,9 @@ def _stylize(options: argparse.Namespace) -> int:
         )
     if options.force and options.skip_existing:
         raise FstError("--force and --skip-existing contradict each other; leave one of them out")
-    limits = Limits(options.size, options.quality, options.force, controls(options))
+    limits = Limits(
+        options.size, options.quality, options.force, controls(options), most_pixels(options)
+    )
     blend = None if options.blend is None else parse_blend(options.blend)
     styles = chosen_styles(options.style, blend)
     if len(styles) > 1 and not options.sheet:

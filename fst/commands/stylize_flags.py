@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TypedDict
 
+from fst.errors import FstError
 from fst.inference.backends import BACKENDS, PRECISIONS
 from fst.inference.controls import ALPHA, Controls, read_mask
 from fst.inference.tile_budget import AUTO, OFF, parse_memory
 from fst.nets.style_card import TRUST_HELP
+from fst.pictures.opening import MOST_TO_STYLIZE
 from fst.system.console import Parser
 from fst.system.paths import user_path
 
@@ -30,6 +33,15 @@ def tiling(options: argparse.Namespace) -> TilingAsked:
         "max_memory": None if memory is None else parse_memory(memory),
         "scratch": None if options.scratch is None else user_path(options.scratch),
     }
+
+
+def most_pixels(options: argparse.Namespace) -> float:
+    """Of the flag: ``400MP``, or a number of pixels; ``FstError`` for other words."""
+    word = str(options.max_pixels)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(mp)?", word.strip().lower())
+    if found is None or float(found[1]) == 0:
+        raise FstError(f"--max-pixels {word} is no size; give it as 400MP")
+    return float(found[1]) * (1e6 if found[2] else 1)
 
 
 def controls(options: argparse.Namespace) -> Controls:
@@ -138,6 +150,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where the files go that hold what does not fit into the memory (default: $TMPDIR, "
         "else the system's folder for large temporary files)",
+    )
+    flags.add_argument(
+        "--max-pixels",
+        default=f"{MOST_TO_STYLIZE / 1e6:.0f}MP",
+        metavar="SIZE",
+        help="larger photos are refused by their header (default %(default)s)",
     )
     flags.add_argument("--force", action="store_true", help="replace existing files")
     flags.add_argument(

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fst.errors import FstError
+from fst.errors import FstError, pip_install
 from fst.inference.controls import PLAIN, Controls
+from fst.inference.huge_photos import HugePhoto, Postponed, goes_in_strips, stylize_huge
 from fst.inference.overlap import Outcome, overlap
 from fst.inference.stylizer import Stylizer
 from fst.pictures.image import (
@@ -22,7 +23,9 @@ from fst.pictures.image import (
     require_writable,
     save_picture,
 )
-from fst.pictures.opening import DECODING, find_pictures
+from fst.pictures.opening import DECODING, MOST_TO_STYLIZE, find_pictures, require_most
+from fst.pictures.strips import NotInStrips, is_written_in_strips
+from fst.system.installed import is_here
 from fst.system.memory import bound_of_memory
 from fst.system.paths import user_path
 
@@ -42,12 +45,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Limits:
-    """What holds for every photo: the shorter side, if set, the quality, overwriting, controls."""
+    """What holds for every photo: the shorter side, if set, the quality, overwriting, controls and
+    how large a photo may be."""
 
     size: int | None
     quality: int
     force: bool
     controls: Controls = PLAIN
+    max_pixels: float = MOST_TO_STYLIZE
+
+
+Whole = tuple[Path, Picture]  # where a result goes, and a photo or its picture
 
 
 def plan(photos: Sequence[str], output: str | None, style: str) -> tuple[list[Job], list[str]]:
@@ -145,6 +153,10 @@ def stylize_files(
 ) -> Iterator[Outcome[Job, Path]]:
     """Stylize files one after the other, while the next is read and the last written.
 
+    A photo that is too large to be decoded as a whole is read and written strip by strip when its
+    turn comes (``fst.inference.huge_photos``), unless it is to be of another size or ``write`` is
+    given.
+
     An outcome's result is the path written; its error is an ``FstError``. ``say`` is told of a
     result that cannot be the JPEG that it would have been. No photo of ``jobs`` is overwritten,
     nor of those ``among`` which they were chosen. ``write`` takes a result in place of its file.
@@ -152,9 +164,16 @@ def stylize_files(
     inputs = file_identities([*jobs, *among])
     return overlap(
         jobs,
-        read=partial(_read, stylizer=stylizer, limits=limits, inputs=inputs, say=say),
+        read=partial(
+            _read,
+            stylizer=stylizer,
+            limits=limits,
+            inputs=inputs,
+            say=say,
+            may_be_in_strips=limits.size is None and write is None,
+        ),
         work=partial(_stylize, stylizer=stylizer, limits=limits),
-        write=partial(_write, limits=limits) if write is None else lambda made: write(*made),
+        write=partial(_write, limits=limits, write=write),
     )
 
 
@@ -165,13 +184,16 @@ def _read(
     limits: Limits,
     inputs: frozenset[Identity],
     say: Callable[[str], None],
-) -> tuple[Path, Picture]:
+    may_be_in_strips: bool,
+) -> Whole | HugePhoto:
     if job.suffix_given:
         _require_free(job.target, job.photo, inputs, force=limits.force)
     too_long: list[tuple[int, int]] = []
+    strips = may_be_in_strips and (not job.suffix_given or is_written_in_strips(job.target))
 
     def accept(width: int, height: int) -> None:
         """What the header alone can tell, before memory or time is taken."""
+        require_most(job.photo, width, height, limits.max_pixels)
         result = _scaled(width, height, limits.size)
         if job.suffix_given:
             require_writable(job.target, *result)
@@ -180,30 +202,48 @@ def _read(
         needed = DECODING * width * height
         lately = stylizer.lately_free
         available = needed if lately.is_plenty(needed) else lately.look()
-        if needed > available:
+        fits = needed <= available
+        if strips and goes_in_strips(width, height, fits=fits, tiling=stylizer.tiling):
+            raise Postponed(fits=fits)
+        if not fits:
+            other = "" if is_here("pyvips") else f", or read it in strips: {pip_install('huge')}"
             raise FstError(
                 f"{job.photo} of {width}x{height} px needs about {needed / 1e9:.1f} GB of memory "
                 f"to be decoded and {available / 1e9:.1f} GB are free{bound_of_memory()}; make it "
-                "smaller first"
+                f"smaller first{other}"
             )
         stylizer.require_memory(1, result[1], result[0], at_all=True)
 
-    photo = read_picture(job.photo, accept)
-    target = job.target
-    if not job.suffix_given:
-        suffix = RESULT_SUFFIXES[bool(photo.alpha or too_long)]
-        target = target.with_name(target.name + suffix)
+    def target_of(transparent: bool) -> Path:
+        """The file of the result, which is not there yet or may be replaced."""
+        if job.suffix_given:
+            return job.target
+        suffix = RESULT_SUFFIXES[bool(transparent or too_long)]
+        target = job.target.with_name(job.target.name + suffix)
         _require_free(target, job.photo, inputs, force=limits.force)
         for width, height in too_long:
             say(f"{job.photo}: a result of {width}x{height} px is too long for JPEG: {target}")
+        return target
+
+    try:
+        photo = read_picture(job.photo, accept)
+    except Postponed as postponed:
+        return HugePhoto(job.photo, target_of, postponed.fits)
+    target = target_of(photo.alpha is not None)
     if limits.size is not None and limits.size < min(photo.rgb.size):
         photo = photo.resized(limits.size)
     return target, photo
 
 
-def _stylize(
-    ready: tuple[Path, Picture], *, stylizer: Stylizer, limits: Limits
-) -> tuple[Path, Picture]:
+def _stylize(ready: Whole | HugePhoto, *, stylizer: Stylizer, limits: Limits) -> Whole | Path:
+    if isinstance(ready, HugePhoto):
+        try:
+            return stylize_huge(stylizer, ready, limits.controls, quality=limits.quality)
+        except NotInStrips:
+            if not ready.fits:
+                raise
+        photo = read_picture(ready.path, lambda width, height: None)
+        ready = ready.target_of(photo.alpha is not None), photo
     target, photo = ready
     if limits.size is not None and limits.size > min(photo.rgb.size):
         width, height = _scaled(*photo.rgb.size, limits.size)
@@ -212,7 +252,13 @@ def _stylize(
     return target, stylizer.picture(photo, limits.controls)
 
 
-def _write(stylized: tuple[Path, Picture], *, limits: Limits) -> Path:
+def _write(
+    stylized: Whole | Path, *, limits: Limits, write: Callable[[Path, Picture], Path] | None
+) -> Path:
+    if isinstance(stylized, Path):  # written already
+        return stylized
+    if write is not None:
+        return write(*stylized)
     target, picture = stylized
     save_picture(target, picture, quality=limits.quality)
     return target

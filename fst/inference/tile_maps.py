@@ -18,6 +18,7 @@ import numpy as np
 from fst.errors import FstError
 from fst.inference.tile_plan import Span
 
+SIDEWAYS = (5, 6, 7, 8)  # orientations of EXIF that swap rows and columns
 LEAST_LEFT = 256e6  # bytes that a disk keeps for others
 
 
@@ -121,7 +122,7 @@ class Turned:
 
     def __init__(self, stored: Plane, orientation: int) -> None:
         self._stored = stored
-        self._swapped = orientation in (5, 6, 7, 8)
+        self._swapped = orientation in SIDEWAYS
         self._down = orientation in (3, 4, 6, 7)  # rows are stored from the last one on
         self._across = orientation in (2, 3, 7, 8)
         sides = stored.height, stored.width

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,11 +27,13 @@ PICTURE_SUFFIXES = frozenset(
     | {".pgm", ".jp2", ".avif", ".avifs", ".heic", ".heics", ".heif", ".heifs", ".hif", ".tga"}
 )
 MOST_PIXELS = 100e6  # of a photo to learn from, or of a painting
+MOST_TO_STYLIZE = 400e6  # pixels, unless --max-pixels says another number
 DECODING = 24  # bytes a pixel that decoding may take; 6 to 15 were seen, by mode
 # the first box of a file of this kind, with its brand
 HEIF_START = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1|avif|avis)", re.DOTALL)
 
 Accept = Callable[[int, int], None]
+_WITHOUT_LIMIT = threading.Lock()
 
 
 @contextmanager
@@ -48,11 +51,6 @@ def opened(path: str | Path, accept: Accept) -> Iterator[Image.Image]:
                 yield image
         except FstError:
             raise
-        except Image.DecompressionBombError:
-            raise FstError(
-                f"{path} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} megapixels; "
-                "make it smaller first"
-            ) from None
         except UnidentifiedImageError:
             raise FstError(
                 f"{path} is not a picture that can be read; give a JPEG or PNG"
@@ -67,14 +65,16 @@ def opened(path: str | Path, accept: Accept) -> Iterator[Image.Image]:
 def accept_photo(path: str | Path) -> Accept:
     """Refuses a photo or painting of more than ``MOST_PIXELS``."""
 
-    def accept(width: int, height: int) -> None:
-        if width * height > MOST_PIXELS:
-            raise FstError(
-                f"{path} of {width}x{height} px has more than {MOST_PIXELS / 1e6:.0f} megapixels; "
-                "make it smaller first"
-            )
+    return lambda width, height: require_most(path, width, height, MOST_PIXELS)
 
-    return accept
+
+def require_most(path: str | Path, width: int, height: int, most: float) -> None:
+    """Raise ``FstError`` for a picture of more than ``most`` pixels."""
+    if width * height > most:
+        raise FstError(
+            f"{path} of {width}x{height} px has more than {most / 1e6:.0f} megapixels; make it "
+            "smaller first"
+        )
 
 
 def picture_size(path: str | Path) -> tuple[int, int] | None:
@@ -114,7 +114,8 @@ def find_pictures(
 
 def _identified(handle: BinaryIO, path: str | Path) -> Image.Image:
     try:
-        return Image.open(handle)
+        with _any_size():
+            return Image.open(handle)
     except UnidentifiedImageError:
         handle.seek(0)
         start = HEIF_START.match(handle.read(12))
@@ -128,4 +129,16 @@ def _identified(handle: BinaryIO, path: str | Path) -> Image.Image:
     if hasattr(pillow_heif, "register_avif_opener"):  # until its version 1.0
         pillow_heif.register_avif_opener()
     handle.seek(0)
-    return Image.open(handle)
+    with _any_size():
+        return Image.open(handle)
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Without Pillow's own limit, which is the process's: ``accept`` has another one to say."""
+    with _WITHOUT_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
