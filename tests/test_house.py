@@ -17,7 +17,7 @@ LINES = [
     {"commands"},
     {"evaluation"},
     {"experiments"},
-    {"training", "distillation", "benchmark"},
+    {"training", "distillation", "benchmark", "video"},
     {"inference", "data"},
     {"nets", "loss", "pictures"},
     {"system"},

@@ -1,0 +1,1 @@
+"""Moving pictures -> moving pictures; may import what ``inference`` may, and it."""
