@@ -35,7 +35,13 @@ def lite() -> LossNetwork:
     return load_loss_network(name="lite")
 
 
-def solved(network: LossNetwork, photo: Tensor, painted: str, strength: float) -> Calibration:
+def solved(
+    network: LossNetwork,
+    photo: Tensor,
+    painted: str,
+    strength: float,
+    begin: Calibration | None = None,
+) -> Calibration:
     loss = PerceptualLoss(
         network=network,
         style_image=to_tensor(paint(painted, size=160)),
@@ -46,7 +52,7 @@ def solved(network: LossNetwork, photo: Tensor, painted: str, strength: float) -
         tv_weight=1,
         relative=True,
     )
-    return calibrate(loss, photo, strength=strength, tv=1.0)
+    return calibrate(loss, photo, strength=strength, tv=1.0, begin=begin)
 
 
 def test_the_balance_asked_for_is_reached_whatever_the_painting(
@@ -70,7 +76,17 @@ def test_more_strength_is_more_style_and_less_content(lite: LossNetwork, photo: 
 
 
 def test_the_same_call_solves_to_the_same_weights(lite: LossNetwork, photo: Tensor) -> None:
-    assert solved(lite, photo, "dots", 0.5) == solved(lite, photo, "dots", 0.5)
+    first, second = (solved(lite, photo, "dots", 0.5) for _ in range(2))
+    assert first[:3] == second[:3]
+    assert torch.equal(first.picture, second.picture)
+
+
+def test_the_way_from_one_strength_leads_to_another(lite: LossNetwork, photo: Tensor) -> None:
+    weak = solved(lite, photo, "woodcut", 0.3)
+    made = solved(lite, photo, "woodcut", 0.6, begin=weak)
+    reached = balance(made.content_lost, made.style_left)
+    assert math.log(reached / balance_at(0.6)) == pytest.approx(0, abs=0.1)
+    assert made.picture.shape == photo.shape
 
 
 def test_probes_are_crops_of_the_photos() -> None:

@@ -19,17 +19,19 @@ from torch import Tensor
 from fst.errors import FstError
 from fst.evaluation.optimization import at_size
 from fst.experiments.config import Config
+from fst.experiments.parts import weights_for_style
 from fst.loss.image_optimizer import optimize
 from fst.loss.loss_network import LossNetwork
-from fst.loss.perceptual_loss import PerceptualLoss
+from fst.loss.perceptual_loss import PerceptualLoss, Weights
+from fst.loss.strength import Calibration, calibrate
 from fst.pictures.image import Picture, to_image
 from fst.pictures.painting import MIN_PAINTING
 from fst.pictures.sheet import contact_sheet, label
 
-STRENGTHS = (0.25, 0.5, 0.75)
+STRENGTHS = (0.3, 0.6, 0.9)
 SIZES = (128, 256, 512)  # pixels, shorter side of the painting: the larger, the larger its strokes
-SIDE = 128  # pixels, shorter side of a tile
-ITERATIONS = 25  # of L-BFGS, from the tile of the strength before
+SIDE = 160  # pixels, shorter side of a tile
+ITERATIONS = 10  # of L-BFGS, from the picture that the weights were solved with
 LABEL_HEIGHT = 44  # pixels: two lines
 
 
@@ -63,21 +65,24 @@ def tile_side(last: int) -> int:
 def looks(config: Config, network: LossNetwork, content: Picture, last: int) -> Iterator[Look]:
     """The tiles for a photo of ``last`` pixels, row by row: each size with each strength.
 
-    What the photo's features are is computed once.
+    What can be shared is: the painting's Gram matrices, and the way from one strength to the next.
     """
-    target = None
     for size in SIZES:
-        picture = None
+        asked = config.but("style.size", size)
+        any_weights = Weights(1.0, 1.0, 1.0)  # those of each strength are solved for below
+        photo, loss = at_size(asked, network, content, tile_side(last), last, any_weights)
+        solved: Calibration | None = None
         for strength in STRENGTHS:
-            asked = config.but("style.size", size).but("style.strength", strength)
-            photo, loss = at_size(asked, network, content, tile_side(last), last)
-            target = loss.content_target(photo) if target is None else target
-            picture = _optimized(loss, target, photo if picture is None else picture)
+            tv = config.loss.tv_weight
+            solved = calibrate(loss, photo, strength=strength, tv=tv, begin=solved)
+            weights = weights_for_style(config, solved.weights)
+            start = solved.picture if solved.picture.shape == photo.shape else photo
+            picture = _optimized(loss.reweighted(weights), photo, start)
             yield Look(strength, size, picture.cpu())
 
 
-def _optimized(loss: PerceptualLoss, target: dict[str, Tensor], start: Tensor) -> Tensor:
-    picture = start
+def _optimized(loss: PerceptualLoss, photo: Tensor, start: Tensor) -> Tensor:
+    target, picture = loss.content_target(photo), start
     for iterate in optimize(lambda x: loss.compare(x, target).total, start, method="lbfgs"):
         picture = iterate.image
         if iterate.number >= ITERATIONS:

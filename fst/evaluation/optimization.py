@@ -16,7 +16,7 @@ from fst.experiments.parts import build_loss, build_painting
 from fst.experiments.run_folder import RunFolder
 from fst.loss.image_optimizer import Iterate, optimize
 from fst.loss.loss_network import LossNetwork
-from fst.loss.perceptual_loss import Losses, PerceptualLoss
+from fst.loss.perceptual_loss import Losses, PerceptualLoss, Weights
 from fst.pictures.image import Picture, read_picture, save_picture, to_image, to_tensor
 from fst.pictures.painting import MIN_PAINTING
 from fst.system.console import say
@@ -163,11 +163,17 @@ def resized(picture: Tensor, like: Tensor) -> Tensor:
 
 
 def at_size(
-    config: Config, network: LossNetwork, content: Picture, size: int, last: int
+    config: Config,
+    network: LossNetwork,
+    content: Picture,
+    size: int,
+    last: int,
+    known: Weights | None = None,
 ) -> tuple[Tensor, PerceptualLoss]:
     """The photo (1, 3, H, W), its shorter side ``size``, and the loss for it.
 
-    The painting shrinks in proportion to the ``last`` size, so that strokes keep theirs.
+    The painting shrinks in proportion to the ``last`` size, so that strokes keep theirs. The
+    weights of the loss are those ``known``, else those configured.
     """
     style_size = max(round(config.style.size * size / last), MIN_PAINTING)
     smaller = config.but("style.size", min(style_size, config.style.size))
@@ -175,4 +181,5 @@ def at_size(
     painting = build_painting(smaller)
     painting = replace(painting, image=painting.image.to(device))
     photo = to_tensor(content.resized(size).rgb).to(device)
-    return photo, build_loss(smaller, painting, network, lambda: photo)
+    weights = None if known is None else known._asdict()
+    return photo, build_loss(smaller, painting, network, lambda: photo, weights)

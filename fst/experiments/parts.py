@@ -89,7 +89,7 @@ def build_loss(
     """
     options = config.loss.plain()
     options.pop("moving_weight")
-    calibrated, weights = options.pop("calibrated"), config.style.weights
+    calibrated = options.pop("calibrated")
     loss = PerceptualLoss(network=network, style_image=painting.image, **options)
     if known is not None:
         return loss.reweighted(Weights(**known))
@@ -110,9 +110,15 @@ def build_loss(
         )
     else:
         base = loss.weights
-    authors = config.style.johnson_weights
-    factors = [weights[key] * (1 if loss.relative else authors[key]) for key in Weights._fields]
-    return loss.reweighted(Weights(*(v * f for v, f in zip(base, factors, strict=True))))
+    return loss.reweighted(weights_for_style(config, base))
+
+
+def weights_for_style(config: Config, base: Weights) -> Weights:
+    """The weights of a loss times those of the style, and what its authors took in their units."""
+    weights, authors = config.style.weights, config.style.johnson_weights
+    relative = config.loss.relative
+    factors = [weights[key] * (1 if relative else authors[key]) for key in Weights._fields]
+    return Weights(*(v * f for v, f in zip(base, factors, strict=True)))
 
 
 def calibration_photos(data: PhotoData) -> Tensor:

@@ -35,12 +35,13 @@ class Calibration(NamedTuple):
     """Weights of ``PerceptualLoss(relative=True)`` for a strength, and what they led to.
 
     ``content_lost`` is the content term, ``style_left`` the style term over that of the photos,
-    both means over the probes after a short optimization.
+    both means over the probes after a short optimization, which made ``picture`` of them.
     """
 
     weights: Weights
     content_lost: float
     style_left: float
+    picture: Tensor
 
 
 def balance(lost: float, left: float) -> float:
@@ -69,12 +70,20 @@ def probes(photos: Tensor) -> Tensor:
     return photos[:PROBES, :, top : top + limit, left : left + limit]
 
 
-def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: float) -> Calibration:
+def calibrate(
+    loss: PerceptualLoss,
+    photos: Tensor,
+    *,
+    strength: float,
+    tv: float,
+    begin: Calibration | None = None,
+) -> Calibration:
     """The weights under which the optimum of ``loss`` has the balance of ``strength``.
 
     photos (B, 3, H, W), RGB in [0, 1], at the size they will be stylized at; ``loss`` is relative,
     its own weights are not looked at. ``tv`` is the weight of total variation over the mean of
-    that of the photos and of the painting, as one of fine strokes may show them. Deterministic.
+    that of the photos and of the painting, as one of fine strokes may show them. ``begin``, of
+    another strength of the same photos and painting, saves most of the way. Deterministic.
     Raises ``FstError`` for a strength outside 0 .. 1, and where there is no style to win.
     """
     wanted = math.log(balance_at(strength))
@@ -109,19 +118,22 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
         return image, float(terms.content), float(terms.style) / style_before
 
     log_weight, image = math.log(FIRST_WEIGHT), photos
+    if begin is not None:
+        further = wanted - math.log(balance(begin.content_lost, begin.style_left))
+        log_weight, image = math.log(begin.weights.style * style_before) + further, begin.picture
     tried: list[tuple[float, float]] = []
-    outcomes: dict[float, tuple[float, float]] = {}
+    outcomes: dict[float, tuple[float, float, Tensor]] = {}
     for _ in range(ROUNDS):
         image, lost, left = solve(math.exp(log_weight), image)
         reached = math.log(balance(lost, left))
         tried.append((log_weight, reached))
-        outcomes[log_weight] = lost, left
+        outcomes[log_weight] = lost, left, image
         if len(tried) >= SETTLED and abs(reached - wanted) < TOLERANCE:
             break
         log_weight = _next(tried, wanted)
     else:
         log_weight = min(tried[SETTLED - 1 :], key=lambda pair: abs(pair[1] - wanted))[0]
-    lost, left = outcomes[log_weight]
+    lost, left, image = outcomes[log_weight]
     probed = photos.shape[-2] * photos.shape[-1]
     return Calibration(
         weights=Weights(
@@ -131,6 +143,7 @@ def calibrate(loss: PerceptualLoss, photos: Tensor, *, strength: float, tv: floa
         ),
         content_lost=lost,
         style_left=left,
+        picture=image,
     )
 
 

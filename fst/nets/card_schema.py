@@ -149,6 +149,8 @@ def shapes_of(net: Mapping[str, Any], paintings: int = 1) -> Shapes:
 
 def require_fit(net: Mapping[str, Any], found: Shapes, paintings: int) -> None:
     """Raise ``Unfit`` where a file's tensors, by its header, are not those of the card's net."""
+    if paintings > 1 and net.get("strengths", False):
+        raise Unfit("its card asks for a net of several paintings that takes strengths")
     if net["residual_blocks"] > len(found) or shapes_of(net, paintings) != found:
         raise Unfit("its tensors do not fit the net in its card")
 
