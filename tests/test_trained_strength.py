@@ -21,6 +21,8 @@ from fst.nets.blend import read_style
 from fst.nets.style_card import Card, read_card
 from fst.nets.style_file import built, load_style, save_style
 from fst.nets.transformer_net import TransformerNet
+from fst.pictures.image import read_picture
+from fst.system.installed import is_here
 
 from .conftest import Train, picture
 
@@ -138,6 +140,25 @@ def test_the_strength_of_a_stylizer_goes_into_the_net(
     assert (part[:, :20] == photo[:, :20]).all()
     assert (part[:, 20:] == stylizer(photo, strength=0.3)[:, 20:]).all()
     assert "mixed" not in capsys.readouterr().err
+
+
+def test_tiles_and_strips_take_the_strength_too(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(90, 70, seed=2).save(tmp_path / "photo.png")
+    photo = np.asarray(read_picture(tmp_path / "photo.png").rgb)
+    whole = Stylizer(file, device="cpu", tiles="off")(photo, strength=0.4).astype(int)
+    monkeypatch.setattr("fst.inference.tile_budget.LEAST_TILE", 32)
+    monkeypatch.setattr("fst.inference.tile_budget.TILES", (32,))
+    assert np.abs(Stylizer(file, device="cpu", tiles=32)(photo, strength=0.4) - whole).max() <= 1
+    if not is_here("pyvips"):
+        return  # then there are no strips
+    monkeypatch.setattr("fst.inference.huge_photos.STRIPS_FROM", 0)
+    monkeypatch.setattr("fst.inference.stylizer.Stylizer.picture", None)
+    words = ["--style", str(file), "--strength", "0.4", "-o", str(tmp_path / "made.png")]
+    assert main(["stylize", str(tmp_path / "photo.png"), *words]) == 0
+    made = np.asarray(read_picture(tmp_path / "made.png").rgb)
+    assert np.abs(made - whole).max() <= 1
 
 
 def test_a_file_that_takes_no_strength_says_that_pixels_are_mixed(

@@ -67,7 +67,7 @@ def stylize_huge(stylizer: Stylizer, huge: HugePhoto, controls: Controls, *, qua
     Raises ``FstError`` as ``Stylizer.pixels`` and ``save_strips`` do, and where neither the memory
     nor the disk has the room; it is asked for before anything is decoded.
     """
-    tiled = stylizer.in_tiles(controls.styles)
+    tiled = stylizer.in_tiles(controls.styles, controls.strength)
     reader = StripReader(huge.path, memory=stylizer.lately_free.look())
     sides = reader.height, reader.width
     upright = sides[::-1] if reader.orientation in SIDEWAYS else sides
@@ -80,7 +80,7 @@ def stylize_huge(stylizer: Stylizer, huge: HugePhoto, controls: Controls, *, qua
     target = huge.target_of(alpha is not None)
     height, width = upright
     require_strips_writable(target, width, height)
-    finish = _finishing(stylizer, controls, photo, alpha)
+    finish = _finishing(stylizer.last_mix(controls), photo, alpha)
     stroke = side_of(controls.stroke, min(upright))
     strokes = None
     if stroke is not None:
@@ -88,7 +88,7 @@ def stylize_huge(stylizer: Stylizer, huge: HugePhoto, controls: Controls, *, qua
     result = room.plane(height, width, 3, np.uint8)
     tiled.run(photo, result, reckoned, room)
     if strokes is not None:
-        strokes.look(stylizer.passes(controls.styles), _rows(result))
+        strokes.look(stylizer.passes(controls.styles, controls.strength), _rows(result))
 
     def rows(start: int, stop: int) -> np.ndarray:
         made = _rows(result)(start, stop)
@@ -133,7 +133,7 @@ def _batch(rows: np.ndarray) -> np.ndarray:
 
 
 def _finishing(
-    stylizer: Stylizer, controls: Controls, photo: Plane, alpha: Plane | None
+    controls: Controls, photo: Plane, alpha: Plane | None
 ) -> Callable[[np.ndarray, int, int], np.ndarray]:
     """The controls for rows of the picture; ``FstError`` for a mask that does not fit."""
     shares: Rows | None = None

@@ -228,7 +228,7 @@ class Stylizer:
     def passes(
         self,
         styles: Mapping[str, float] | None,
-        strength: float = 1.0,
+        strength: float,
         *,
         all_fit: bool = False,
     ) -> Callable[[np.ndarray], np.ndarray]:
@@ -259,7 +259,7 @@ class Stylizer:
 
         return run
 
-    def in_tiles(self, styles: Mapping[str, float] | None, strength: float = 1.0) -> TiledStyle:
+    def in_tiles(self, styles: Mapping[str, float] | None, strength: float) -> TiledStyle:
         """What stylizes in tiles, in this style or another blend, as ``passes`` has it."""
         backend = self._backend(styles, strength)
         blend = self._styles if styles is None else styles
