@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import io
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +17,14 @@ from fst.errors import FstError
 from fst.inference import tile_budget
 from fst.inference.tile_maps import InMemory, Turned
 from fst.inference.tile_plan import Span
+from fst.nets.style_card import Card
+from fst.nets.style_file import save_style
 from fst.pictures.image import read_picture
+from fst.pictures.opening import DECODING
 from fst.pictures.strips import StripReader, save_strips
 
 from .conftest import picture
+from .test_trained_strength import net_with_ends
 
 pytest.importorskip("pyvips")
 
@@ -208,3 +214,49 @@ def test_more_pixels_than_are_allowed_are_refused_by_the_header(
     assert "x.png of 70x90 px has more than 0 megapixels" in capsys.readouterr().err
     assert stylize("x.png", "--style", tiny_style, "--max-pixels", "many") == 2
     assert "--max-pixels many is no size" in capsys.readouterr().err
+
+
+def test_a_photo_beside_which_no_others_fit_goes_in_strips(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fst.inference.huge_photos.STRIPS_FROM", 1e9)
+    picture(70, 90, 1).save("x.png")
+    monkeypatch.setattr("fst.system.memory.available_memory", lambda: 2 * DECODING * 70 * 90)
+    monkeypatch.setattr("fst.inference.stylizer.Stylizer.picture", None)
+    assert stylize("x.png", "--style", tiny_style) == 0
+    assert read_picture("x_tiny.jpg").rgb.size == (70, 90)
+
+
+def test_a_net_that_takes_a_strength_takes_it_in_strips_too() -> None:
+    save_style("ends.safetensors", net_with_ends(), Card(name="ends", net={}), half=True)
+    picture(70, 90, 1).save("x.png")
+    for number, words in enumerate((["--tiles", "off"], [])):
+        words += ["--strength", "0.4", "-o", f"{number}.png"]
+        assert stylize("x.png", "--style", "ends.safetensors", *words) == 0
+    one, other = (np.asarray(read_picture(f"{number}.png").rgb).astype(int) for number in (0, 1))
+    assert np.abs(one - other).max() <= 1
+
+
+def test_ctrl_c_leaves_neither_a_result_nor_a_scratch_file(tiny_style: Path) -> None:
+    """Pressed while the picture is written, which is when a file of it has a name."""
+    picture(300, 400, 1).save("x.png")
+    scratch = Path("scratch")
+    scratch.mkdir()
+    seen: list[list[str]] = []
+
+    def rows(*_: object) -> bytes:
+        if not seen:
+            seen.append(sorted(path.name[:8] for path in Path().iterdir()))
+            _thread.interrupt_main()
+        return b""
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fst.pictures.strips._Stream.read", rows)
+        patched.setattr("fst.inference.tile_budget.size_of", lambda shape, kind: 10**15)
+        patched.setattr("fst.inference.huge_photos.require_room", lambda folder, needed: None)
+        patched.setattr("fst.inference.tiled_style.require_room", lambda folder, needed: None)
+        words = ["--style", tiny_style, "--scratch", scratch]
+        assert stylize("x.png", *words) == 128 + signal.SIGINT
+    assert ".x_tiny." in seen[0]
+    assert not list(scratch.iterdir())
+    assert sorted(path.name for path in Path().iterdir()) == ["scratch", "x.png"]

@@ -14,7 +14,7 @@ from fst.errors import FstError, pip_install
 from fst.inference.controls import PLAIN, Controls
 from fst.inference.huge_photos import HugePhoto, Postponed, goes_in_strips, stylize_huge
 from fst.inference.overlap import Outcome, overlap
-from fst.inference.stylizer import Stylizer
+from fst.inference.stylizer import BESIDE, Stylizer
 from fst.pictures.image import (
     LONGEST_SIDE,
     SAVE_FORMATS,
@@ -200,10 +200,12 @@ def _read(
         elif max(result) > LONGEST_SIDE["JPEG"]:
             too_long.append(result)
         needed = DECODING * width * height
+        beside = (1 + BESIDE) * needed  # with those that are read and written meanwhile
         lately = stylizer.lately_free
-        available = needed if lately.is_plenty(needed) else lately.look()
+        available = beside if lately.is_plenty(beside) else lately.look()
         fits = needed <= available
-        if strips and goes_in_strips(width, height, fits=fits, tiling=stylizer.tiling):
+        all_fit = beside <= available
+        if strips and goes_in_strips(width, height, fits=all_fit, tiling=stylizer.tiling):
             raise Postponed(fits=fits)
         if not fits:
             other = "" if is_here("pyvips") else f", or read it in strips: {pip_install('huge')}"

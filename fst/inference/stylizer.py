@@ -307,7 +307,7 @@ class Stylizer:
         needed = self._needed(pixels)
         if self.lately_free.is_plenty(needed):
             return True
-        available = total_memory() if at_all else self.lately_free.look()
+        available = self._all_memory() if at_all else self.lately_free.look()
         if needed > available and not at_all:
             give_back_freed_memory()  # of the pictures before
             available = self.lately_free.look()
@@ -324,6 +324,11 @@ class Stylizer:
             f"and {available / 1e9:.1f} GB are {'here' if at_all else 'free'}"
             f"{bound_of_memory(at_all=at_all)}; {cure}"
         )
+
+    def _all_memory(self) -> int:
+        """Bytes that there would be if nothing held any."""
+        total, most = total_memory(), self.tiling.max_memory
+        return total if most is None else min(total, most)
 
     def _fits_in_tiles(self, pixels: int, height: int, width: int) -> bool:
         """Whether tiles fit, and the pixels themselves."""
