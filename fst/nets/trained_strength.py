@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def picture_share(strength: Number) -> Number:
-    """The share of the picture in the last mix; the rest is the photo, little but for weak ones."""
+    """The share of the picture in the last mix; the rest is the photo, little but for weak ones.
+
+    What the loss of each strength asks for, about: instance norms forget a photo's contrast and
+    colors, and a picture that is to be near it has them from there at no cost. Mixed in otherwise,
+    Udnie's pictures are best with 0.56 to 0.7 of the photo at 0.25, 0.25 to 0.4 at 0.5 and 0.05 to
+    0.13 at 0.75.
+    """
     return strength * (2 - strength)
 
 
