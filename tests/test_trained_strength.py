@@ -12,8 +12,10 @@ from fst.cli import main
 from fst.experiments.run_folder import RunFolder
 from fst.experiments.warm_start import Start
 from fst.inference.backends import installed
+from fst.inference.controlled_net import ControlledNet
+from fst.inference.controls import Controls
 from fst.inference.graph_file import load_onnx
-from fst.inference.pt2_file import load_pt2
+from fst.inference.pt2_file import load_pt2, pack_pt2
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.loss.strengths_loss import losses_at, strength_of, weights_at
@@ -176,16 +178,23 @@ def test_a_file_that_takes_no_strength_says_that_pixels_are_mixed(
     assert "tiny was not trained to take a strength" in said[0]
 
 
+def test_a_program_takes_the_strength_as_the_stylizer_does(file: Path, photo: np.ndarray) -> None:
+    pixel_net = ControlledNet(load_style(file)[0], ["strength"]).eval()
+    run = load_pt2(pack_pt2(pixel_net)({}))  # as fst export does, without its own comparison
+    pixels = photo.transpose(2, 0, 1)[None].copy()
+    stylizer = Stylizer(file, device="cpu", backend="torch")
+    for strength in np.linspace(0, 1, 5):
+        made = run(pixels, strength=np.float32([strength]))
+        expected = stylizer.pixels(pixels, Controls(strength=float(strength)))
+        assert np.abs(made.astype(int) - expected).max() <= 1, strength
+    assert (run(pixels, strength=np.float32([0])) == pixels).all()
+
+
 @pytest.mark.parametrize(
-    ("kind", "inputs", "words"),
-    [
-        ("pt2", "strength", []),
-        ("onnx", "strength,colors,mask", []),
-        ("onnx", "strength", ["--half"]),
-    ],
+    ("inputs", "words"), [("strength,colors,mask", []), ("strength", ["--half"])]
 )
+@pytest.mark.skipif(not installed("onnx"), reason="onnxruntime is not installed")
 def test_a_graph_takes_the_strength_as_the_stylizer_does(
-    kind: str,
     inputs: str,
     words: list[str],
     file: Path,
@@ -193,13 +202,11 @@ def test_a_graph_takes_the_strength_as_the_stylizer_does(
     photo: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if kind == "onnx" and not installed("onnx"):
-        pytest.skip("onnx is not installed")
     monkeypatch.setattr("fst.inference.graph_file.PARITY_SHAPES", [(2, 17, 31)])
-    path = tmp_path / f"ends.{kind}"
+    path = tmp_path / "ends.onnx"
     words = ["--inputs", inputs, *words]
-    assert main(["export", str(file), "--format", kind, "-o", str(path), *words]) == 0
-    run = (load_pt2 if kind == "pt2" else load_onnx)(path.read_bytes())
+    assert main(["export", str(file), "--format", "onnx", "-o", str(path), *words]) == 0
+    run = load_onnx(path.read_bytes())
     pixels = photo.transpose(2, 0, 1)[None].copy()
     mask = np.linspace(0, 255, 40).astype(np.uint8)[None].repeat(30, axis=0)
     more = {"colors": np.float32([0]), "mask": mask[None, None]} if "mask" in inputs else {}
@@ -239,29 +246,23 @@ def test_a_warm_start_gives_both_ends_the_same_and_takes_the_paintings(tmp_path:
 def test_a_run_with_strengths_resumes_to_the_same_bytes_and_makes_a_style(
     train: Train, tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train("net.strengths=true", "run_dir=whole") == 0
-    assert train("net.strengths=true", "run_dir=parts", "trainer.max_steps=6") == 0
-    parts = RunFolder(Path("parts"))
-    parts.style_file("swirl").unlink()
-    parts.checkpoints.path(6).unlink()
-    parts.checkpoints.best.unlink(missing_ok=True)
-    assert train("net.strengths=true", "run_dir=parts") == 0
+    assert train("net.strengths=true", "run_dir=run") == 0
+    run = RunFolder(Path("run"))
+    whole = read_card(run.style_file("swirl"))
+    run.style_file("swirl").unlink()
+    run.checkpoints.path(6).unlink()
+    run.checkpoints.best.unlink(missing_ok=True)
+    assert train("net.strengths=true", "run_dir=run") == 0
     assert "resuming from step 3" in capsys.readouterr().out
-    cards = [read_card(Path(run) / "swirl.safetensors") for run in ("whole", "parts")]
-    assert cards[0].sha256 == cards[1].sha256
-    assert cards[0].net["strengths"] is True
-    assert main(["info", "whole/swirl.safetensors", "--json"]) == 0
+    net, card = load_style(run.style_file("swirl"))
+    assert card.sha256 == whole.sha256
+    assert any(not torch.equal(*norm.weight) for norm in net.norms())  # the ends have parted
+    assert main(["info", "run/swirl.safetensors", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["net"]["strengths"] is True
-    net, _ = load_style("whole/swirl.safetensors")
-    ends = [norm.weight for norm in net.norms()]
-    assert any(not torch.equal(rows[0], rows[1]) for rows in ends)
     photo = str(sorted(photos.glob("*.jpg"))[0])
-    words = ["--style", "whole/swirl.safetensors", "--strength", "0.5", "--backend", "torch"]
+    words = ["--style", "run/swirl.safetensors", "--strength", "0.5", "--backend", "torch"]
     assert main(["stylize", photo, *words, "-o", "made.png"]) == 0
     assert Path("made.png").exists()
-    words = ["warm_start=whole/swirl.safetensors", "run_dir=ordinary", "trainer.max_steps=1"]
-    assert train(*words) == 0
-    assert "strengths" not in read_card("ordinary/swirl.safetensors").net
 
 
 def test_what_cannot_take_strengths_says_so(
