@@ -263,3 +263,30 @@ def test_sides_are_even_and_as_small_as_asked(video) -> None:
     source = film(Path("a.mp4"), STEADY[:2], size=(90, 66))
     assert video(str(source), "-o", "b.mp4", "--size", "33") == 0
     assert frames_of(Path("b.mp4"))[0][1].shape == (32, 44, 3)
+
+
+def test_a_steady_film_goes_on_and_has_the_same_bytes(
+    video, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fst.inference.stylizer import Stylizer
+
+    monkeypatch.setattr("fst.video.film_parts.SEGMENT", 4)
+    source = film(Path("a.mp4"), STEADY[:12])
+    assert video(str(source), "-o", "plain.mp4") == 0
+    assert video(str(source), "-o", "whole.mp4", "--steady") == 0
+    assert Path("whole.mp4").read_bytes() != Path("plain.mp4").read_bytes()
+    pixels, calls = Stylizer.pixels, list[int]()
+
+    def stopping(self, *given, **named):
+        calls.append(1)
+        if len(calls) > 9:
+            raise KeyboardInterrupt
+        return pixels(self, *given, **named)
+
+    monkeypatch.setattr(Stylizer, "pixels", stopping)
+    assert video(str(source), "-o", "b.mp4", "--steady") == 130
+    monkeypatch.setattr(Stylizer, "pixels", pixels)
+    (state,) = Path("b.mp4.parts").glob("steady_*.npz")
+    state.unlink()  # as if it had been stopped just before: the piece is made again
+    assert video(str(source), "-o", "b.mp4", "--steady") == 0
+    assert Path("b.mp4").read_bytes() == Path("whole.mp4").read_bytes()

@@ -34,9 +34,10 @@ from fst.system.paths import user_path
 from fst.system.progress import ProgressLine
 from fst.video.film_codec import ANY_ASPECT, CODECS, Encoding, encoding_of
 from fst.video.film_source import FilmSource, require_pyav
-from fst.video.frames import EVEN, FilmInfo, Source, scaled
+from fst.video.frames import EVEN, FilmInfo, Parts, Source, scaled
 from fst.video.picture_parts import FORMATS, PictureParts
 from fst.video.picture_source import ANIMATED, AnimationSource, FolderSource
+from fst.video.steady import SteadyParts, require_opencv
 from fst.video.stylized_film import kept_parts, stylized
 
 EVERY = 10.0  # seconds between lines where there is no terminal
@@ -54,6 +55,8 @@ def _video(options: argparse.Namespace) -> int:
     controls = Controls(
         strength=options.strength, keep_colors=options.keep_colors, stroke=options.stroke
     )
+    if options.steady:
+        require_opencv()
     start, end = _seconds("--start", options.start), _seconds("--end", options.end)
     if start is not None and end is not None and end <= start:
         raise FstError(f"--end {options.end} is not after --start {options.start}")
@@ -72,7 +75,9 @@ def _video(options: argparse.Namespace) -> int:
         _tell(stylizer, source.info, info)
         settings = _settings(path, options, stylizer, encoding)
         with kept_parts(output, settings, force=options.force) as folder:
-            parts = _parts(output, folder, info, encoding, path, start, end, options)
+            parts: Parts = _parts(output, folder, info, encoding, path, start, end, options)
+            if options.steady:
+                parts = SteadyParts(parts, folder)
             if parts.kept:
                 print(f"going on after {parts.kept} frames that are done", flush=True)
             try:
@@ -93,7 +98,7 @@ def _video(options: argparse.Namespace) -> int:
 
 def _frames(
     source: Source,
-    parts: Any,
+    parts: Parts,
     stylizer: Stylizer,
     controls: Controls,
     size: int | None,
@@ -203,7 +208,17 @@ def _settings(
 ) -> dict[str, Any]:
     """All that the bytes of the result depend on."""
     status = path.stat()
-    given = ("size", "stroke", "strength", "keep_colors", "start", "end", "rate", "quality")
+    given = (
+        "size",
+        "stroke",
+        "strength",
+        "keep_colors",
+        "start",
+        "end",
+        "rate",
+        "quality",
+        "steady",
+    )
     return {
         "film": os.path.realpath(path),
         "film_bytes": status.st_size,
@@ -225,7 +240,7 @@ def _parts(
     start: Fraction | None,
     end: Fraction | None,
     options: argparse.Namespace,
-) -> Any:
+) -> Parts:
     if encoding is None:
         return PictureParts(output, folder, info, options.quality, start or Fraction(0))
     from fst.video.film_parts import FilmParts
@@ -276,6 +291,11 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar="0..1",
         help="how much of the frame's colors (default 0)",
+    )
+    parser.add_argument(
+        "--steady",
+        action="store_true",
+        help="no flicker: blend each frame with the last one, moved along by optical flow (OpenCV)",
     )
     parser.add_argument("--start", metavar="TIME", help="begin here: seconds, or MINUTES:SECONDS")
     parser.add_argument("--end", metavar="TIME", help="end before this")

@@ -66,6 +66,10 @@ class FilmParts:
         """How many frames are kept."""
         return len(self.pieces) * SEGMENT
 
+    def drop_last(self) -> None:
+        """Let go of the last piece."""
+        self.pieces.pop().path.unlink()
+
     def add(self, frame: Frame) -> None:
         """Take a finished frame; a full piece is written."""
         tick = self._info.tick

@@ -47,11 +47,15 @@ class FilmInfo:
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame: when it is shown, in seconds from the film's zero, for how long, and its pixels."""
+    """A frame: when it is shown, in seconds from the film's zero, for how long, and its pixels.
+
+    ``photo`` has those that it was painted over, of a finished one.
+    """
 
     at: Fraction
     lasts: Fraction
     pixels: np.ndarray = field(repr=False)  # (1, 3, H, W) uint8 RGB, upright
+    photo: np.ndarray | None = field(default=None, repr=False)
 
 
 def scaled(width: int, height: int, size: int | None) -> tuple[int, int]:
@@ -76,7 +80,16 @@ class Source(Protocol):
 class Parts(Protocol):
     """Frames that are done, on the disk, until all are and become a file."""
 
-    last: Fraction | None  # the time of the last frame that is kept, if any
+    @property
+    def last(self) -> Fraction | None:
+        """The time of the last frame that is kept, in seconds of the source, if any is."""
+
+    @property
+    def kept(self) -> int:
+        """How many frames are kept."""
+
+    def drop_last(self) -> None:
+        """Let go of what was kept last."""
 
     def add(self, frame: Frame) -> None:
         """Take a finished frame; what is kept for good is told by ``last``."""

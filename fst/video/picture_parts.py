@@ -46,6 +46,10 @@ class PictureParts:
         """How many frames are kept."""
         return len(self._frames)
 
+    def drop_last(self) -> None:
+        """Let go of the last frame."""
+        self._frames.pop()[0].unlink()
+
     def add(self, frame: Frame) -> None:
         """Write a finished frame."""
         at, lasts = (round(time / self._info.tick) for time in (frame.at, frame.lasts))

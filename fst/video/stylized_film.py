@@ -46,7 +46,7 @@ def stylized(
 
     def work(frame: Frame | None) -> Frame:
         assert frame is not None  # ``overlap`` asks for no work on what was not there
-        return Frame(frame.at, frame.lasts, paint(frame.pixels))
+        return Frame(frame.at, frame.lasts, paint(frame.pixels), frame.pixels)
 
     done = 0
     for outcome in overlap(turns(), read=read, work=work, write=parts.add):
