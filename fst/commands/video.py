@@ -4,6 +4,7 @@ fst video holiday.mp4 -o painted.mp4 --style great_wave
 fst video holiday.mp4 -o painted.mp4 --style great_wave --size 360 --start 2 --end 8
 fst video cat.gif -o painted.gif --style woodcut
 fst video frames/ -o painted.mp4 --style udnie --rate 24
+fst video photos/ --score --style udnie  # how much it flickers, plain and --steady
 
 What is stopped goes on with the same command, and has the same bytes in the end.
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import ImageOps
 
 from fst.errors import FstError
 from fst.inference.backends import BACKENDS, PRECISIONS
@@ -27,7 +29,8 @@ from fst.inference.controls import Controls
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.nets.style_file import MIN_SIDE
-from fst.pictures.image import from_array, resize_shorter, to_array
+from fst.pictures.image import from_array, read_picture, resize_shorter, to_array
+from fst.pictures.opening import find_pictures
 from fst.system.console import Parser, shown_in_line
 from fst.system.machine import keep_freed_memory
 from fst.system.paths import user_path
@@ -40,6 +43,8 @@ from fst.video.picture_source import ANIMATED, AnimationSource, FolderSource
 from fst.video.steady import SteadyParts, require_opencv
 from fst.video.stylized_film import kept_parts, stylized
 
+SCORED = 6  # photos
+SCORE_SIZE = 256  # px
 EVERY = 10.0  # seconds between lines where there is no terminal
 
 
@@ -50,6 +55,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _video(options: argparse.Namespace) -> int:
+    if options.score:
+        return _score(options)
+    if options.output is None:
+        raise FstError("say where the result goes with -o OUT")
     if options.size is not None and options.size < MIN_SIDE:
         raise FstError(f"--size {options.size} is smaller than {MIN_SIDE} px")
     controls = Controls(
@@ -94,6 +103,31 @@ def _video(options: argparse.Namespace) -> int:
     for sentence in source.trouble:
         _complain(sentence)
     return 1 if source.trouble else 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    """Print how much a style flickers on clips that are made of photos, plain and steady."""
+    require_opencv()
+    from fst.video.score import MARGIN, score, table
+
+    folder = user_path(options.film)
+    found = sorted(find_pictures(folder, lambda error: _complain(str(error))))[:SCORED]
+    if not folder.is_dir() or len(found) < 2:
+        raise FstError(f"--score needs a folder of two photos or more, which {folder} is not")
+    stylizer = Stylizer(
+        options.style,
+        device=options.device,
+        backend=options.backend,
+        precision=options.precision,
+        say=_complain,
+    )
+    side = (options.size or SCORE_SIZE) + 2 * MARGIN
+    photos = [np.asarray(ImageOps.fit(read_picture(path).rgb, (side, side))) for path in found]
+    plain, steady = score(stylizer.pixels, photos)
+    print(f"{len(photos)} photos of {side - 2 * MARGIN} px, {stylizer.backend.name}")
+    for line in table({stylizer.name: plain, f"{stylizer.name}, --steady": steady}):
+        print(line)
+    return 0
 
 
 def _frames(
@@ -264,7 +298,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output",
-        required=True,
         metavar="OUT",
         help="a film (.mp4, .mov, .mkv, .webm), an animation (.gif, .png, .webp), or a new folder",
     )
@@ -296,6 +329,11 @@ def _parser() -> argparse.ArgumentParser:
         "--steady",
         action="store_true",
         help="no flicker: blend each frame with the last one, moved along by optical flow (OpenCV)",
+    )
+    parser.add_argument(
+        "--score",
+        action="store_true",
+        help=f"how much it flickers, on clips made of the first {SCORED} photos of folder IN",
     )
     parser.add_argument("--start", metavar="TIME", help="begin here: seconds, or MINUTES:SECONDS")
     parser.add_argument("--end", metavar="TIME", help="end before this")
