@@ -265,7 +265,15 @@ class Stylizer:
         blend = self._styles if styles is None else styles
         path = self.path if blend is None else parted_address(self.path)[0]
         with cards_trusted(self._trust_card):
-            return TiledStyle(backend, path, blend, self.tiling, self._watch, strength=strength)
+            return TiledStyle(
+                backend,
+                path,
+                blend,
+                self.tiling,
+                self._watch,
+                strength=strength,
+                beside=BESIDE * DECODING,
+            )
 
     def _in_one_go(self, batch: int, height: int, width: int, *, fits: bool) -> bool:
         tiles = self.tiling.tiles

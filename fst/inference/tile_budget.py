@@ -127,12 +127,13 @@ def reckon(
     tiling: Tiling,
     on_cpu: bool = True,
     pixel_planes: tuple[int, ...] = (),
+    beside: float = 0,
 ) -> Reckoned:
     """Tiles for a photo of this size; ``FstError`` where they do not fit.
 
     ``memory`` is what a pass takes, on the processor or, not ``on_cpu``, elsewhere.
     ``pixel_planes`` are the channels of planes of 8 bits that are to be made beside the maps, in
-    this order.
+    this order. ``beside`` are bytes to leave for photos that are read and written meanwhile.
     """
     left = tiling.memory - held_memory() - FIXED_MEMORY
     net_width = int(arguments["width"])
@@ -147,7 +148,7 @@ def reckon(
             f"tiles of {tile} px need about {(taken + FIXED_MEMORY) / 1e9:.1f} GB of memory and "
             f"{max(left, 0) / 1e9:.1f} GB may be taken; allow more with --max-memory"
         )
-    room = left - taken
+    room = max(left - taken - beside, 0)
     pixels_moved = moved(arguments, height, width, tile)
     maps = map_shapes(arguments, height, width)
     planes: list[tuple[Shape, type, str]] = []

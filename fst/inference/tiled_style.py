@@ -16,6 +16,7 @@ from fst.inference.tile_plan import work
 from fst.inference.tiled_pass import tiled_pass
 from fst.nets.blend import read_style
 from fst.nets.style_file import arrays_of
+from fst.system.machine import freed_memory_goes_back
 
 
 class Watch(Protocol):
@@ -45,7 +46,10 @@ class Silent:
 
 
 class TiledStyle:
-    """The style in a file, or a blend of it, computed as ``backend`` does."""
+    """The style in a file, or a blend of it, computed as ``backend`` does.
+
+    ``beside`` are the bytes for each pixel of a photo that others may take meanwhile.
+    """
 
     def __init__(
         self,
@@ -56,14 +60,18 @@ class TiledStyle:
         watch: Watch,
         *,
         strength: float = 1.0,
+        beside: float = 0,
     ) -> None:
         card, data = read_style(path, blend, strength)
         self._arguments = card.net
         self._weights = arrays_of(data)
         self._backend, self._tiling, self._watch = backend, tiling, watch
+        self._beside = beside
 
-    def reckon(self, height: int, width: int, pixel_planes: tuple[int, ...] = ()) -> Reckoned:
-        """What a photo of this size will take, and planes of 8 bits of so many channels beside it.
+    def reckon(
+        self, height: int, width: int, pixel_planes: tuple[int, ...] = (), beside: float = 0
+    ) -> Reckoned:
+        """What a photo of this size will take; further arguments are those of ``reckon``.
 
         Raises ``FstError`` where that does not fit.
         """
@@ -75,13 +83,15 @@ class TiledStyle:
             tiling=self._tiling,
             on_cpu=self._backend.device == "cpu",
             pixel_planes=pixel_planes,
+            beside=beside,
         )
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """pixels (B, 3, H, W) uint8 RGB -> stylized, the same shape and type."""
         result = np.empty_like(pixels)
         for photo, made in zip(pixels, result, strict=True):
-            reckoned = self.reckon(*photo.shape[1:])
+            height, width = photo.shape[1:]
+            reckoned = self.reckon(height, width, beside=self._beside * height * width)
             room = Room(reckoned.room, Scratch(self._tiling.folder))
             source, target = (InMemory(each.transpose(1, 2, 0)) for each in (photo, made))
             self.run(source, target, reckoned, room)
@@ -101,15 +111,16 @@ class TiledStyle:
 
         self._watch.begin(reckoned, self._tiling.folder)
         try:
-            tiled_pass(
-                self._arguments,
-                self._weights,
-                tile_engine(self._backend),
-                photo,
-                result,
-                tile=reckoned.tile,
-                new_plane=room.plane,
-                done=done,
-            )
+            with freed_memory_goes_back():
+                tiled_pass(
+                    self._arguments,
+                    self._weights,
+                    tile_engine(self._backend),
+                    photo,
+                    result,
+                    tile=reckoned.tile,
+                    new_plane=room.plane,
+                    done=done,
+                )
         finally:
             self._watch.end()

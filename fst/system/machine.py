@@ -10,6 +10,8 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvmap", "/dev/kfd", "/dev/dxg")
 # of glibc's malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+OWN_MAPPING = 2**18  # bytes; blocks from here on have a mapping of their own
+_KEPT: list[bool] = []  # whether freed memory is kept in this process
 LARGE = 2**31 - 1  # bytes; above any tensor of a step, so that none gets a mapping of its own
 # of Linux's /proc/cpuinfo: instructions that multiply matrices of bfloat16
 BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
@@ -112,7 +116,31 @@ def keep_freed_memory() -> bool:
     mallopt = _glibc("mallopt")
     if mallopt is None:
         return False
-    return all([mallopt(M_MMAP_THRESHOLD, LARGE), mallopt(M_TRIM_THRESHOLD, LARGE)])
+    done = all([mallopt(M_MMAP_THRESHOLD, LARGE), mallopt(M_TRIM_THRESHOLD, LARGE)])
+    if done and not _KEPT:
+        _KEPT.append(True)
+    return done
+
+
+@contextmanager
+def freed_memory_goes_back() -> Iterator[None]:
+    """Inside, every large block that is freed goes back to the system at once.
+
+    Blocks that are kept are of many sizes and lie between each other: of a pass in tiles they were
+    twice what is in use. It takes some time to have them zeroed again.
+    """
+    mallopt = _glibc("mallopt")
+    if mallopt is None:
+        yield
+        return
+    give_back_freed_memory()
+    mallopt(M_MMAP_THRESHOLD, OWN_MAPPING)
+    mallopt(M_TRIM_THRESHOLD, OWN_MAPPING)
+    try:
+        yield
+    finally:
+        if _KEPT:
+            keep_freed_memory()
 
 
 def give_back_freed_memory() -> None:

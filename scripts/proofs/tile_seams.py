@@ -2,6 +2,7 @@
 
 python scripts/proofs/tile_seams.py                        # 2 to 12 megapixels, two styles
 python scripts/proofs/tile_seams.py --backend openvino --style great_wave --photo PHOTO.jpg
+python scripts/proofs/tile_seams.py --double --most 1     # both against PyTorch in float64
 python scripts/proofs/tile_seams.py --precision fast       # float16 on a GPU, bfloat16 on a CPU
 
 "levels" are gray levels of 255 between the two pictures at the worst value, "others" how many
@@ -25,6 +26,7 @@ from fst.inference.backends import BACKENDS, PRECISIONS
 
 # width x height, and tiles: even and odd sides, a long strip, fewer than two tiles across
 CASES = (
+    (900, 701, (256,)),
     (1733, 1157, (256, 512)),
     (2048, 1536, (256, 320, 512, 1024)),
     (2049, 1537, (256, 500)),
@@ -71,6 +73,18 @@ def near_seams(width: int, height: int, tile: int) -> np.ndarray:
     return down[:, None] | across[None]
 
 
+def in_double(stylizer: Stylizer, pixels: np.ndarray) -> np.ndarray:
+    """The pass in PyTorch, in float64."""
+    import torch
+
+    from fst.nets.style_file import load_style
+
+    net, _ = load_style(stylizer.path)
+    with torch.inference_mode():
+        made = net.double().eval()(torch.from_numpy(pixels).double() / 255)
+    return (made * 255).round().to(torch.uint8).numpy()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--style", action="append", help="default great_wave and udnie")
@@ -78,6 +92,9 @@ def main() -> int:
     parser.add_argument("--precision", default="exact", choices=PRECISIONS)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--photo", help="default one that is drawn")
+    parser.add_argument("--against", choices=BACKENDS, help="what makes the picture in one go")
+    parser.add_argument("--double", action="store_true", help="compare with PyTorch in float64")
+    parser.add_argument("--least", type=float, default=0, help="megapixels")
     parser.add_argument("--most", type=float, default=12.5, help="megapixels")
     options = parser.parse_args()
     worst = 0
@@ -85,31 +102,34 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|")
     for style in options.style or ("great_wave", "udnie"):
 
-        def stylizer(tiles: int | str, style: str = style) -> Stylizer:
+        def stylizer(
+            tiles: int | str, backend: str = options.backend, style: str = style
+        ) -> Stylizer:
             return Stylizer(
                 style,
-                backend=options.backend,
+                backend=backend,
                 precision=options.precision,
                 device=options.device,
                 tiles=tiles,
             )
 
-        whole = stylizer("off")
+        whole = stylizer("off", options.against or options.backend)
+        tiled = stylizer("auto").backend
         for width, height, sides in CASES:
-            if width * height > options.most * 1e6:
+            if not options.least * 1e6 <= width * height <= options.most * 1e6:
                 continue
             pixels = (
                 photo_of(width, height)
                 if options.photo is None
                 else repeated(Image.open(options.photo), width, height)
             )
-            wanted = whole.pixels(pixels)
-            for tile in sides:
+            wanted = in_double(whole, pixels) if options.double else whole.pixels(pixels)
+            for tile in ("off", *sides) if options.double else sides:
                 away = np.abs(stylizer(tile).pixels(pixels).astype(np.int16) - wanted)[0]
                 other = (away > 0).mean(axis=0)
-                seams = near_seams(width, height, tile)
+                seams = near_seams(width, height, tile if isinstance(tile, int) else width)
                 worst = max(worst, int(away.max()))
-                name = f"{whole.backend.name}, {whole.backend.precision}"
+                name = f"{tiled.name}, {tiled.precision}"
                 row = [name, style, f"{width}x{height}", tile, away.max()]
                 row += [f"{1e6 * other.mean():.0f}", f"{1e6 * other[seams].mean():.0f}"]
                 print("|", " | ".join(map(str, row)), "|", flush=True)
