@@ -277,8 +277,8 @@ class Stylizer:
 
     def _in_one_go(self, batch: int, height: int, width: int, *, fits: bool) -> bool:
         tiles = self.tiling.tiles
-        if not isinstance(tiles, str):
-            return max(height, width) <= tiles
+        if not isinstance(tiles, str) and max(height, width) > tiles:
+            return False
         if tiles == OFF:
             return True
         if self.backend.device != "cpu":
