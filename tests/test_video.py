@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fst.cli import main
@@ -19,8 +21,14 @@ VARIABLE = [0, 40, 95, 130, 300, 310, 500, 741]
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(
+        1
+    )  # for passes of a millisecond: two wait for each other on a busy machine
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ import re
 from pathlib import Path
 from typing import TypedDict
 
+from fst.commands.pass_flags import add_pass_flags, number_or_word
 from fst.errors import FstError
-from fst.inference.backends import BACKENDS, PRECISIONS
 from fst.inference.controls import ALPHA, Controls, read_mask
 from fst.inference.tile_budget import AUTO, OFF, parse_memory
-from fst.nets.style_card import TRUST_HELP
 from fst.pictures.opening import MOST_TO_STYLIZE
 from fst.system.console import Parser
 from fst.system.paths import user_path
@@ -55,10 +54,6 @@ def controls(options: argparse.Namespace) -> Controls:
     )
 
 
-def _number_or_word(word: str) -> int | str:
-    return int(word) if word.isdecimal() else word
-
-
 def parser() -> argparse.ArgumentParser:
     flags = Parser(prog="fst stylize", description="Stylize photos in one forward pass each.")
     flags.add_argument(
@@ -75,22 +70,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "-o", "--output", metavar="PATH", help="file or folder; default PHOTO_STYLE.jpg here"
     )
-    flags.add_argument(
-        "--strength",
-        type=float,
-        default=1.0,
-        metavar="0..1",
-        help="how much of the picture, and how much of the photo: a mix of their pixels, or less "
-        "of a painting by a net trained with net.strengths=true (default 1, the picture "
-        "alone). The strength that a net paints with at 1 is training's style.strength",
-    )
-    flags.add_argument(
-        "--keep-colors",
-        type=float,
-        default=0.0,
-        metavar="0..1",
-        help="how much of the photo's colors, under the picture's light and dark (default 0)",
-    )
+    add_pass_flags(flags)
     flags.add_argument(
         "--mask",
         metavar="FILE|alpha",
@@ -108,33 +88,10 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="one labeled sheet for each photo, PHOTO_sheet.jpg, with the photo and all styles",
     )
-    flags.add_argument("--size", type=int, metavar="PX", help="resize to this shorter side first")
-    flags.add_argument(
-        "--stroke",
-        type=_number_or_word,
-        metavar="PX|auto",
-        help="strokes as large in the picture as on a photo of this shorter side, whatever the "
-        "size; auto: as of 1000 px on larger photos",
-    )
     flags.add_argument("--quality", type=int, default=95, help="of JPEG and WebP (default 95)")
-    flags.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
-    flags.add_argument(
-        "--backend",
-        default="auto",
-        choices=BACKENDS,
-        help="auto (default) is the fastest that is installed; "
-        "one that is not is answered with the command that brings it",
-    )
-    flags.add_argument(
-        "--precision",
-        default="auto",
-        choices=PRECISIONS,
-        help="exact is float32; fast is bfloat16, in OpenVINO on a processor that has it, and "
-        "float16 on a GPU; auto (default) is fast where nobody would see it, by the style's card",
-    )
     flags.add_argument(
         "--tiles",
-        type=_number_or_word,
+        type=number_or_word,
         default=AUTO,
         metavar=f"{AUTO}|{OFF}|PX",
         help="in tiles without seams, of PX pixels a side; auto (default) where a pass in one go "
@@ -164,5 +121,4 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--shard", metavar="I/N", help="only every N-th photo, from the I-th: one of N processes"
     )
-    flags.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     return flags

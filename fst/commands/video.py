@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 from PIL import ImageOps
 
+from fst.commands.pass_flags import add_pass_flags
 from fst.errors import FstError
-from fst.inference.backends import BACKENDS, PRECISIONS
 from fst.inference.controls import Controls
 from fst.inference.stylizer import Stylizer
-from fst.nets.style_card import TRUST_HELP, cards_trusted
+from fst.nets.style_card import cards_trusted
 from fst.nets.style_file import MIN_SIDE
 from fst.pictures.image import from_array, read_picture, resize_shorter, to_array
 from fst.pictures.opening import find_pictures
@@ -73,13 +73,7 @@ def _video(options: argparse.Namespace) -> int:
     encoding = _checked_output(path, output, options)
     source = _opened(path, options, encoding)
     try:
-        stylizer = Stylizer(
-            options.style,
-            device=options.device,
-            backend=options.backend,
-            precision=options.precision,
-            say=_complain,
-        )
+        stylizer = _stylizer(options)
         info = _sized(source.info, options.size, film=encoding is not None)
         _tell(stylizer, source.info, info)
         settings = _settings(path, options, stylizer, encoding)
@@ -105,6 +99,16 @@ def _video(options: argparse.Namespace) -> int:
     return 1 if source.trouble else 0
 
 
+def _stylizer(options: argparse.Namespace) -> Stylizer:
+    return Stylizer(
+        options.style,
+        device=options.device,
+        backend=options.backend,
+        precision=options.precision,
+        say=_complain,
+    )
+
+
 def _score(options: argparse.Namespace) -> int:
     """Print how much a style flickers on clips that are made of photos, plain and steady."""
     require_opencv()
@@ -114,13 +118,7 @@ def _score(options: argparse.Namespace) -> int:
     found = sorted(find_pictures(folder, lambda error: _complain(str(error))))[:SCORED]
     if not folder.is_dir() or len(found) < 2:
         raise FstError(f"--score needs a folder of two photos or more, which {folder} is not")
-    stylizer = Stylizer(
-        options.style,
-        device=options.device,
-        backend=options.backend,
-        precision=options.precision,
-        say=_complain,
-    )
+    stylizer = _stylizer(options)
     side = (options.size or SCORE_SIZE) + 2 * MARGIN
     photos = [np.asarray(ImageOps.fit(read_picture(path).rgb, (side, side))) for path in found]
     plain, steady = score(stylizer.pixels, photos)
@@ -304,27 +302,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--style", required=True, metavar="NAME_OR_FILE", help="see `fst list`; or a style file"
     )
-    parser.add_argument("--size", type=int, metavar="PX", help="resize to this shorter side first")
-    parser.add_argument(
-        "--stroke",
-        type=lambda word: int(word) if word.isdecimal() else word,
-        metavar="PX|auto",
-        help="strokes as large as in a picture of this shorter side, whatever the size",
-    )
-    parser.add_argument(
-        "--strength",
-        type=float,
-        default=1.0,
-        metavar="0..1",
-        help="how much of the picture, and how much of the frame (default 1)",
-    )
-    parser.add_argument(
-        "--keep-colors",
-        type=float,
-        default=0.0,
-        metavar="0..1",
-        help="how much of the frame's colors (default 0)",
-    )
+    add_pass_flags(parser)
     parser.add_argument(
         "--steady",
         action="store_true",
@@ -347,15 +325,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rate", default="25", help="frames a second, of a folder of frames (default 25)"
     )
     parser.add_argument("--quality", type=int, default=90, help="of animated WebP (default 90)")
-    parser.add_argument("--device", default="auto", help="auto (default), cuda, mps or cpu")
-    parser.add_argument(
-        "--backend", default="auto", choices=BACKENDS, help="auto (default) is the fastest"
-    )
-    parser.add_argument(
-        "--precision", default="auto", choices=PRECISIONS, help="as of `fst stylize`"
-    )
     parser.add_argument(
         "--force", action="store_true", help="replace what is there, and parts of other settings"
     )
-    parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     return parser

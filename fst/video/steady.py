@@ -19,8 +19,8 @@ from fst.system.files import write_whole
 from fst.system.installed import is_here
 from fst.video.frames import Frame, Parts
 
-SHARE = 0.7  # of the last frame, where it is to be trusted
-ALIKE = 12.0  # gray levels that a moved frame may differ by
+SHARE = 0.88  # of the last frame, where it is to be trusted
+ALIKE = 24.0  # gray levels that a moved frame may differ by
 SAME_CUT = 0.35  # share of a frame that must be trusted; below, it is a cut
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
