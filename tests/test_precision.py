@@ -277,7 +277,7 @@ def test_the_figures_are_put_onto_a_card_and_nothing_else_changes(
 class FakeOpenVino:
     """Stands for OpenVINO on a processor that has bfloat16."""
 
-    name, device, memory = "openvino", "cpu", None
+    name, device, memory = "openvino", "cpu", backends.OpenVinoBackend.memory
 
     def __init__(self, graph: bytes, *, threads: int, bfloat16: bool = False) -> None:
         self.precision = "bfloat16" if bfloat16 else "float32"
@@ -344,7 +344,6 @@ def test_stylize_says_first_in_which_precision(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     openvino(True)
-    monkeypatch.setattr("fst.inference.stylizer.Stylizer.require_memory", lambda *_, **__: None)
     path = with_card(tiny_style, tmp_path, NEAR)
     picture(20, 16, seed=1).save(tmp_path / "a.png")
     words = ["stylize", str(tmp_path / "a.png"), "--style", str(path), "--device", "cpu", "--force"]

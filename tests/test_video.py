@@ -298,3 +298,28 @@ def test_a_steady_film_goes_on_and_has_the_same_bytes(
     state.unlink()  # as if it had been stopped just before: the piece is made again
     assert video(str(source), "-o", "b.mp4", "--steady") == 0
     assert Path("b.mp4").read_bytes() == Path("whole.mp4").read_bytes()
+
+
+def test_a_folder_of_that_name_that_is_not_ours_is_let_be(
+    video, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = film(Path("a.mp4"), STEADY[:3])
+    Path("b.mp4.parts").mkdir()
+    Path("b.mp4.parts/holiday.png").write_bytes(b"kept")
+    assert video(str(source), "-o", "b.mp4") == 2
+    assert "b.mp4.parts is not a folder of ours" in capsys.readouterr().err
+    assert Path("b.mp4.parts/holiday.png").read_bytes() == b"kept"
+    Path("elsewhere").mkdir()
+    Path("c.mp4.parts").symlink_to("elsewhere")
+    assert video(str(source), "-o", "c.mp4") == 2
+    assert not any(Path("elsewhere").iterdir())
+
+
+def test_what_somebody_puts_among_the_parts_stays(video, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = film(Path("a.mp4"), STEADY[:3])
+    with monkeypatch.context() as patch:
+        patch.setattr("fst.video.film_parts.FilmParts.finish", _interrupt)
+        assert video(str(source), "-o", "b.mp4") == 130
+    Path("b.mp4.parts/notes.txt").write_text("kept")
+    assert video(str(source), "-o", "b.mp4") == 0
+    assert [path.name for path in Path("b.mp4.parts").iterdir()] == ["notes.txt"]

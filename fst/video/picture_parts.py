@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -71,10 +72,11 @@ class PictureParts:
 
     def _into_folder(self) -> None:
         made = self._folder / "frames"
-        made.mkdir(exist_ok=True)
-        for number, (path, _, _) in enumerate(self._frames):
-            os.link(path, made / f"{number:08d}.png")
         try:
+            shutil.rmtree(made, ignore_errors=True)  # of a run that was stopped here
+            made.mkdir()
+            for number, (path, _, _) in enumerate(self._frames):
+                shutil.copyfile(path, made / f"{number:08d}.png")
             os.replace(made, self._output)
         except OSError as error:
             raise FstError(f"{self._output} cannot be made: {error.strerror or error}") from None

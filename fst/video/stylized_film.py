@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
@@ -18,7 +18,9 @@ from fst.inference.overlap import overlap
 from fst.system.files import make_folder, write_whole
 from fst.video.frames import Frame, Parts, Source
 
-PLAN = "plan.json"
+PLAN, LOCK = "plan.json", "lock"
+# pieces of film, frames, what blending goes on from, and what a kill has left of writing these
+OURS = re.compile(r"[-\d]+_[-\d]+_\d+(_\d+)?\.(nut|png)|steady_.*\.npz|\..*\.part")
 Paint = Callable[[np.ndarray], np.ndarray]
 
 
@@ -62,12 +64,16 @@ def kept_parts(output: Path, settings: Mapping[str, Any], *, force: bool) -> Ite
     """The folder ``OUTPUT.parts`` of what is done of ``output``, by these ``settings``.
 
     It stays where the work is stopped, and is removed once it is done. Raises ``FstError`` where
-    another process works in it, or it was made with other settings and is not to go (``force``).
+    another process works in it, where it was made with other settings and is not to go (``force``),
+    or where it is somebody else's.
     """
     folder = output.with_name(f"{output.name}.parts")
     plan = folder / PLAN
     wanted = json.dumps(settings, indent=1, sort_keys=True).encode()
     make_folder(folder)
+    known = {*_ours(folder), folder / LOCK}  # a kill may have come before the plan was written
+    if folder.is_symlink() or (not plan.is_file() and not known.issuperset(folder.iterdir())):
+        raise FstError(f"{folder} is not a folder of ours; rename it, or give another -o")
     with _locked(folder):
         there = plan.read_bytes() if plan.is_file() else None
         if there != wanted:
@@ -81,11 +87,14 @@ def kept_parts(output: Path, settings: Mapping[str, Any], *, force: bool) -> Ite
                 path.unlink()
             write_whole(plan, wanted)
         yield folder
-        shutil.rmtree(folder)
+        for path in [*_ours(folder), plan, folder / LOCK]:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # what somebody has put there stays
+        folder.rmdir()
 
 
 def _ours(folder: Path) -> list[Path]:
-    return [path for kind in ("*.nut", "*.png", "*.npz") for path in folder.glob(kind)]
+    return [path for path in folder.iterdir() if OURS.fullmatch(path.name)]
 
 
 def _differing(there: bytes, settings: Mapping[str, Any]) -> str:
@@ -104,7 +113,7 @@ def _locked(folder: Path) -> Iterator[None]:
     except ImportError:  # not on Windows
         yield
         return
-    with open(folder / "lock", "w") as handle:
+    with open(folder / LOCK, "a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
