@@ -29,7 +29,7 @@ from fst.inference.controls import Controls
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import cards_trusted
 from fst.nets.style_file import MIN_SIDE
-from fst.pictures.image import from_array, read_picture, resize_shorter, to_array
+from fst.pictures.image import from_array, read_picture, resize_shorter, scaled_size, to_array
 from fst.pictures.opening import find_pictures
 from fst.system.console import Parser, shown_in_line
 from fst.system.machine import keep_freed_memory
@@ -37,7 +37,7 @@ from fst.system.paths import user_path
 from fst.system.progress import ProgressLine
 from fst.video.film_codec import ANY_ASPECT, CODECS, Encoding, encoding_of
 from fst.video.film_source import FilmSource, require_pyav
-from fst.video.frames import EVEN, FilmInfo, Parts, Source, scaled
+from fst.video.frames import EVEN, FilmInfo, Parts, Source
 from fst.video.picture_parts import FORMATS, PictureParts
 from fst.video.picture_source import ANIMATED, AnimationSource, FolderSource
 from fst.video.steady import SteadyParts, require_opencv
@@ -219,7 +219,7 @@ def _seconds(flag: str, text: str | None) -> Fraction | None:
 
 def _sized(info: FilmInfo, size: int | None, *, film: bool) -> FilmInfo:
     """Of the result: the shorter side at ``size``, even sides for a film."""
-    width, height = scaled(info.width, info.height, size)
+    width, height = scaled_size(info.width, info.height, size)
     if film:
         width, height = width // EVEN * EVEN, height // EVEN * EVEN
     return replace(info, width=width, height=height)

@@ -22,6 +22,7 @@ from fst.pictures.image import (
     read_picture,
     require_writable,
     save_picture,
+    scaled_size,
 )
 from fst.pictures.opening import DECODING, MOST_TO_STYLIZE, find_pictures, require_most
 from fst.pictures.strips import NotInStrips, is_written_in_strips
@@ -194,7 +195,7 @@ def _read(
     def accept(width: int, height: int) -> None:
         """What the header alone can tell, before memory or time is taken."""
         require_most(job.photo, width, height, limits.max_pixels)
-        result = _scaled(width, height, limits.size)
+        result = scaled_size(width, height, limits.size)
         if job.suffix_given:
             require_writable(job.target, *result)
         elif max(result) > LONGEST_SIDE["JPEG"]:
@@ -248,7 +249,7 @@ def _stylize(ready: Whole | HugePhoto, *, stylizer: Stylizer, limits: Limits) ->
         ready = ready.target_of(photo.alpha is not None), photo
     target, photo = ready
     if limits.size is not None and limits.size > min(photo.rgb.size):
-        width, height = _scaled(*photo.rgb.size, limits.size)
+        width, height = scaled_size(*photo.rgb.size, limits.size)
         stylizer.require_memory(1, height, width)
         photo = photo.resized(limits.size)
     return target, stylizer.picture(photo, limits.controls)
@@ -264,12 +265,6 @@ def _write(
     target, picture = stylized
     save_picture(target, picture, quality=limits.quality)
     return target
-
-
-def _scaled(width: int, height: int, size: int | None) -> tuple[int, int]:
-    """(width, height) with the shorter side at ``size``, if there is one."""
-    scale = size / min(width, height) if size and width and height else 1.0
-    return round(width * scale), round(height * scale)
 
 
 def file_identities(jobs: Sequence[Job]) -> frozenset[Identity]:

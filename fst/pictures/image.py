@@ -146,14 +146,18 @@ def to_image(picture: Tensor) -> Image.Image:
     return from_array(picture.cpu().numpy())
 
 
+def scaled_size(width: int, height: int, shorter_side: int | None) -> tuple[int, int]:
+    """(width, height) with the shorter side at ``shorter_side`` pixels, if one is asked for."""
+    if shorter_side is None or min(width, height) < 1:
+        return width, height
+    scale = shorter_side / min(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def resize_shorter(image: Image.Image, shorter_side: int) -> Image.Image:
     """Resize so that the shorter side is ``shorter_side`` pixels, proportions kept (Lanczos)."""
-    width, height = image.size
-    scale = shorter_side / min(width, height)
-    if scale == 1:
-        return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS)
+    size = scaled_size(*image.size, shorter_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def require_writable(path: Path, width: int, height: int) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from fst.errors import FstError, pip_install
+from fst.pictures.image import scaled_size
 from fst.system.files import open_regular
 from fst.system.installed import is_here
 from fst.video.film_colors import HIGH_RANGE, colors_of, to_rgb
-from fst.video.frames import Colors, FilmInfo, Frame, scaled
+from fst.video.frames import Colors, FilmInfo, Frame
 
 
 def require_pyav(what: str) -> None:
@@ -129,7 +130,7 @@ class FilmSource:
     def _made(self, decoded: Any) -> tuple[int, int]:
         """The width and height of a frame, before it is turned."""
         aspect = Fraction(self.stream.sample_aspect_ratio or 1) if self._square else 1
-        return scaled(round(decoded.width * aspect), decoded.height, self._size)
+        return scaled_size(round(decoded.width * aspect), decoded.height, self._size)
 
     def _rewind(self) -> None:
         self.container.close()

@@ -58,12 +58,6 @@ class Frame:
     photo: np.ndarray | None = field(default=None, repr=False)
 
 
-def scaled(width: int, height: int, size: int | None) -> tuple[int, int]:
-    """(width, height) with the shorter side at ``size``, if there is one."""
-    scale = 1.0 if size is None else size / min(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
 class Source(Protocol):
     """Where frames come from; ``trouble`` has a sentence for each thing found wrong on the way."""
 
