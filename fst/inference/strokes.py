@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from fst.errors import FstError
-from fst.pictures.image import from_array, resize_shorter, to_array
+from fst.pictures.image import from_array, resize_shorter, scaled_size, to_array
 
 AUTO = "auto"
 AUTO_FROM = 1000  # px of the shorter side; strokes of larger photos are as large as on one of this
@@ -90,8 +90,7 @@ class StrokesInPlanes:
                 "one, which does not fit into the memory; give strokes of a smaller photo"
             )
         self._sides = height, width
-        scale = side / min(height, width)
-        self._small = max(1, round(height * scale)), max(1, round(width * scale))
+        self._small = scaled_size(height, width, side)  # (height, width), as these are
         self._photo = photo
         self._missing: np.ndarray | None = None
 
