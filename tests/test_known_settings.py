@@ -16,7 +16,7 @@ COMMANDS = ("train", "evaluate", "optimize", "distill")
 NEITHER = {
     *("loss.content_distance", "loss_network.name", "loss_network.weights", "style.painted"),
     *("loss_network.mean", "loss_network.std", "loss_network.padding_mode", "style.year"),
-    *("net.upsampling", "on_divergence", "compile_mode", "optimizer.schedule"),
+    *("net.upsampling", "loss.moving", "on_divergence", "compile_mode", "optimizer.schedule"),
     *("trainer.accelerator", "trainer.strategy", "trainer.precision", "trainer.benchmark"),
     *("trainer.gradient_clip_val", "method", "clip_gradient", "device", "loss_network"),
     *(f"{t}.{key}" for t in ("teacher", "teacher2") for key in ("name", "weights", "mean", "std")),

@@ -10,6 +10,7 @@ import yaml
 from fst.cli import main
 from fst.errors import FstError
 from fst.experiments.warm_start import Start, best_row
+from fst.loss.filmed import Shot, filmed, filmed_term, seen_from, shots_of
 from fst.loss.loss_network_file import load_loss_network
 from fst.loss.moving import MARGIN, moves_of, moving_term
 from fst.loss.paintings_loss import PaintingsLoss, painting_of
@@ -125,6 +126,55 @@ def test_strokes_that_move_along_cost_nothing_and_others_do() -> None:
         for _, right in moves
     ]
     torch.testing.assert_close(term, torch.stack(expected).mean())
+
+
+def test_a_film_moves_photos_by_what_its_shots_say() -> None:
+    photos = torch.rand(3, 3, 48, 64)
+    shifted = seen_from(photos, [Shot(2, -1, 1, 0, (0, 0, 0), 0, 0)] * 3)
+    torch.testing.assert_close(shifted[..., 8:-8, 8:-8], photos[..., 7:-9, 10:-6])
+    ramp = torch.arange(64).expand(1, 3, 48, 64) / 64
+    halfway = seen_from(ramp, [Shot(0.5, 0, 1, 0, (0, 0, 0), 0, 0)])
+    torch.testing.assert_close(halfway[..., 8:-8], ramp[..., 8:-8] + 0.5 / 64)
+    turned = seen_from(photos[:1, :, :, :48], [Shot(0, 0, 1, 90, (0, 0, 0), 0, 0)])
+    torch.testing.assert_close(turned, torch.rot90(photos[:1, :, :, :48], 1, (2, 3)))
+    zoomed = seen_from(ramp, [Shot(0, 0, 2, 0, (0, 0, 0), 0, 0)])
+    assert float((zoomed[..., 59] - zoomed[..., 9]).mean()) == pytest.approx(25 / 64)
+    gray = torch.full((1, 3, 48, 64), 0.5)
+    seen = filmed(gray, [Shot(0, 0, 1, 0, (0.1, 0.02, 0), 0.01, 3)])
+    assert float(seen.std((2, 3)).mean()) == pytest.approx(0.0115, rel=0.1)  # noise and slope
+    assert float(seen.mean()) == pytest.approx(0.55, abs=1e-3)
+
+
+def test_shots_are_of_the_seed_and_the_number_and_half_a_batch() -> None:
+    shots = shots_of(range(4, 12), seed=1)
+    assert len(shots) == 4
+    assert shots == shots_of(range(4, 12), seed=1) != shots_of(range(4, 12), seed=2)
+    many = [shots_of([k], seed=0)[0] for k in range(400)]
+    assert max(shot.right for shot in many) > 2.8
+    assert min(shot.zoom for shot in many) < 0.987
+    assert max(abs(shot.turn) for shot in many) <= 1
+    assert len({shot.seed for shot in many}) == 400
+
+
+def test_strokes_that_hold_still_in_a_film_cost_nothing_and_others_do() -> None:
+    shots = [shot._replace(noise=0.0, light=(0, 0, 0)) for shot in shots_of(range(4), seed=3)]
+    photos = torch.nn.functional.interpolate(torch.rand(4, 3, 8, 10), (64, 80), mode="bicubic")
+    photos = photos.clamp(0.2, 0.8)
+
+    def brighter(x: torch.Tensor, painting: object = None) -> torch.Tensor:
+        return 0.5 + 0.5 * x  # moves along
+
+    def lattice(x: torch.Tensor, painting: object = None) -> torch.Tensor:
+        return x + (torch.arange(x.shape[-1]) % 7 / 7)  # does not
+
+    assert float(filmed_term(brighter, photos, brighter(photos), shots)) < 1e-10
+    assert float(filmed_term(lattice, photos, lattice(photos), shots)) > 0.01
+    noisy = [shot._replace(noise=0.02) for shot in shots]
+    trembling = filmed_term(brighter, photos, brighter(photos), noisy)
+    assert float(trembling) == pytest.approx((0.5 * 0.02) ** 2, rel=0.1)
+    photos.requires_grad_()
+    filmed_term(brighter, photos, brighter(photos), shots_of(range(4), seed=3)).backward()
+    assert photos.grad is not None
 
 
 def test_a_painting_of_several_is_an_ordinary_style(file_of_three: Path) -> None:

@@ -97,6 +97,7 @@ def train(composed: DictConfig) -> Path:
         several=len(experiment.styles) > 1,
         strengths=bool(config.net.get("strengths", False)),
         accumulate=config.trainer.accumulate_grad_batches,
+        moving=config.loss.moving,
     )
     styles = [(one, build_painting(one)) for one in experiment.styles]
     data = build_data(config)
@@ -152,6 +153,7 @@ def train(composed: DictConfig) -> Path:
         names=[one.style.name for one, _ in styles],
         seed=config.seed,
         moving_weight=config.loss.moving_weight,
+        moving=config.loss.moving,
         **config.optimizer,
     )
     if isinstance(loss, PerceptualLoss) and config.loss.calibrated:

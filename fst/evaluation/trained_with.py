@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fst.errors import FstError
 from fst.evaluation.run_settings import LARGEST_PAINTING, run_settings
+from fst.experiments.known_settings import NOT_OF_THE_LOSS
 from fst.experiments.settings import compose
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
@@ -84,7 +85,7 @@ def loss_of(card: Card, network: LossNetwork, painting: Painting) -> PerceptualL
     """The loss that a style was trained with; ``FstError`` where its card does not say."""
     try:
         options = dict(card.training["loss"])
-        for other in ("calibrated", "moving_weight"):  # of the recipe, not of the loss itself
+        for other in NOT_OF_THE_LOSS:
             options.pop(other, None)
         loss = PerceptualLoss(
             network=network,

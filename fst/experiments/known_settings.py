@@ -39,6 +39,9 @@ class Setting:
     or_null: bool = False
 
 
+# keys of loss= that say how to train with the loss, not which it is
+NOT_OF_THE_LOSS = ("calibrated", "moving_weight", "moving")
+
 SETTINGS = {
     # how a run is kept
     "run_dir": Setting("text", may_change=True),
@@ -78,6 +81,7 @@ SETTINGS = {
     "loss.tv_weight": Setting("number"),
     "loss.mean_weight": Setting("number"),
     "loss.moving_weight": Setting("number", before=0),
+    "loss.moving": Setting(before="pixels"),
     "loss_network.file": Setting("text"),
     "loss_network.license": Setting("text", card_only=True),
     "net.width": Setting("whole", least=1),

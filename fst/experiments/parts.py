@@ -16,7 +16,7 @@ from fst.data.held_photos import HeldPhotos
 from fst.errors import FstError
 from fst.experiments.code_in_configs import LOGGERS
 from fst.experiments.config import Config
-from fst.experiments.known_settings import card_only
+from fst.experiments.known_settings import NOT_OF_THE_LOSS, card_only
 from fst.experiments.run_folder import RunFolder
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
@@ -88,8 +88,9 @@ def build_loss(
     are ``known`` from before.
     """
     options = config.loss.plain()
-    options.pop("moving_weight")
-    calibrated = options.pop("calibrated")
+    calibrated = options["calibrated"]
+    for other in NOT_OF_THE_LOSS:
+        options.pop(other)
     loss = PerceptualLoss(network=network, style_image=painting.image, **options)
     if known is not None:
         return loss.reweighted(Weights(**known))

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fst.loss.moving import Move, moving_term
+from fst.loss.filmed import Shot, motion_term
+from fst.loss.moving import Move
 from fst.loss.perceptual_loss import Losses, PerceptualLoss, Weights, mean_losses
 from fst.loss.strengths_loss import losses_at
 
@@ -81,7 +82,7 @@ def losses_of(
     loss: PerceptualLoss | PaintingsLoss,
     content: Tensor,
     paintings: Sequence[int] | None = None,
-    moves: Sequence[Move] = (),
+    moves: Sequence[Move] | Sequence[Shot] = (),
     moving_weight: float = 0.0,
     strengths: Sequence[float] | None = None,
 ) -> Losses:
@@ -89,7 +90,8 @@ def losses_of(
 
     One function of net and loss, for one graph of the compiler's. ``paintings`` are the B rows of
     a net of several, which ``net`` then takes as a second argument; with ``moves`` the difference
-    that moving the photos makes is added (``fst.loss.moving``), times ``moving_weight``.
+    that moving or filming the photos makes is added (``fst.loss.moving``, ``fst.loss.filmed``),
+    times ``moving_weight``.
     ``strengths`` are those of the B photos, for a net that takes them in the same place.
     """
     asked = paintings if strengths is None else strengths
@@ -103,7 +105,7 @@ def losses_of(
     else:
         losses = loss(stylized, content)
     if moves:
-        term = moving_term(net, content, stylized, moves, rows)
+        term = motion_term(net, content, stylized, moves, rows)
         losses = losses._replace(moving=moving_weight * term)
     return losses
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fst.data.dataset import PhotoBatch
 from fst.errors import FstError
-from fst.loss.moving import moves_of
+from fst.loss.filmed import MOTIONS
 from fst.loss.paintings_loss import PaintingsLoss, losses_of, painting_of
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.loss.strengths_loss import strength_of
@@ -37,8 +37,9 @@ def require_choices(
     several: bool,
     accumulate: int = 1,
     strengths: bool = False,
+    moving: str = "pixels",
 ) -> None:
-    """Raise ``FstError`` for a schedule or a way to compile that there is not.
+    """Raise ``FstError`` for a schedule, a motion or a way to compile that there is not.
 
     Nets of ``several`` paintings, and those that take ``strengths``, are not compiled, and CUDA
     graphs take no batches that add up. Nor does a net of several paintings take strengths.
@@ -51,6 +52,8 @@ def require_choices(
         raise FstError(
             f"compile_mode={compile_mode} is unknown; use one of {', '.join(COMPILE_MODES)}"
         )
+    if moving not in MOTIONS:
+        raise FstError(f"loss.moving '{moving}' is unknown; use one of {', '.join(MOTIONS)}")
     if compile and several:
         raise FstError("compile=true is for one painting; styles= needs compile=false")
     if several and strengths:
@@ -77,8 +80,8 @@ class FastStyleTransfer(pl.LightningModule):
     stylized after one of them, drawn from ``seed`` and its number; each held-out photo after
     several. A net that takes strengths stylizes each photo of training with one, drawn in the same
     way (``fst.loss.strengths_loss``), and held-out photos with the whole strength.
-    ``moving_weight`` times the difference that moving a photo makes is added
-    (``fst.loss.moving``).
+    ``moving_weight`` times the difference that moving a photo makes is added, ``moving`` by whole
+    ``pixels`` or as in a ``film`` (``fst.loss.moving``, ``fst.loss.filmed``).
 
     ``compile`` passes net and loss, as one function, through ``torch.compile``; ``compile_mode`` is
     its mode, of which ``reduce-overhead`` replays CUDA graphs. Validation is never compiled. On a
@@ -98,15 +101,19 @@ class FastStyleTransfer(pl.LightningModule):
         names: Sequence[str] = (),
         seed: int = 0,
         moving_weight: float = 0.0,
+        moving: str = "pixels",
     ) -> None:
         super().__init__()
         several, strengths = isinstance(loss, PaintingsLoss), net.strengths
-        require_choices(schedule, compile, compile_mode, several=several, strengths=strengths)
+        require_choices(
+            schedule, compile, compile_mode, several=several, strengths=strengths, moving=moving
+        )
         self.net = net
         self.loss = loss
         self.names = list(names)
         self.seed = seed
         self.moving_weight = moving_weight
+        self.motions_of = MOTIONS[moving]
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.compile_mode = compile_mode
@@ -141,7 +148,7 @@ class FastStyleTransfer(pl.LightningModule):
 
     def losses(self, photos: Tensor, samples: Sequence[int]) -> Losses:
         """The losses of a batch of training, photos (B, 3, H, W) of these sample numbers."""
-        moves = moves_of(samples, seed=self.seed) if self.moving_weight else []
+        moves: Any = self.motions_of(samples, seed=self.seed) if self.moving_weight else []
         weight = self.moving_weight
         if self.net.strengths:
             strengths = [strength_of(sample, seed=self.seed) for sample in samples]
