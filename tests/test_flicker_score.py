@@ -38,6 +38,9 @@ def test_a_style_that_flickers_scores_worse_by_its_flicker_and_steady_takes_it_a
     calm, _ = score(still, photos())
     rough, steady = score(flickering, photos())
     assert calm.still == pytest.approx(1)
+    assert calm.lock == (0, 0)
+    assert steady.lock is None
+    assert rough.lock.fine > calm.lock.fine
     assert rough.still > 2
     assert steady.still < 0.5 * rough.still
     for motion in MOTIONS:  # two frames' noise of 10 levels, the first interpolated

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -13,6 +18,7 @@ import torch
 from PIL import Image
 
 from fst.cli import main
+from fst.video.camera_source import CameraSource
 from tests.conftest import picture
 from tests.films import film, frames_of, packets_of, pixels_of
 
@@ -323,3 +329,53 @@ def test_what_somebody_puts_among_the_parts_stays(video, monkeypatch: pytest.Mon
     Path("b.mp4.parts/notes.txt").write_text("kept")
     assert video(str(source), "-o", "b.mp4") == 0
     assert [path.name for path in Path("b.mp4.parts").iterdir()] == ["notes.txt"]
+
+
+def test_a_camera_is_filmed_until_the_end_that_is_asked_for(video, capsys) -> None:
+    source = film(Path("a.mp4"), list(range(0, 4000, 40)))  # in a camera's place
+    assert video("--camera", str(source), "-o", "b.mp4", "--end", "0.6", "--size", "32") == 0
+    made = frames_of(Path("b.mp4"))
+    times = [at for at, _ in made]
+    assert times[0] < 0.2
+    assert times == sorted(set(times))
+    assert times[-1] < 0.6
+    assert made[0][1].shape == (32, 48, 3)
+    seen, first = made[0][1][:6, :6].astype(int).mean((0, 1)), pixels_of(0)[:6, :6].mean((0, 1))
+    assert seen.shape == first.shape
+    assert "camera -> " in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_a_cameras_film_in_good_order(video, tiny_style: Path) -> None:
+    source = film(Path("a.mp4"), list(range(0, 20000, 40)))
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    before = signal.getsignal(signal.SIGINT)
+    assert video("--camera", str(source), "-o", "b.mp4") == 0
+    assert len(frames_of(Path("b.mp4"))) > 1
+    assert not Path("b.mp4.parts").exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_slow_net_takes_a_cameras_newest_frame_and_counts_the_others() -> None:
+    source = CameraSource(str(film(Path("a.mp4"), list(range(0, 1000, 40)), crf=1)))
+    lefts = []
+    for frame in source.frames(None, None):
+        lefts.append(int((frame.pixels[0, 0, 25] > 190).argmax()))  # where the square begins
+        time.sleep(0.2)  # five frames of the camera
+    assert 3 <= len(lefts) <= 6
+    assert all(b - a >= 9 for a, b in pairwise(lefts) if b > a)
+    assert source.missed == pytest.approx(25 - len(lefts), abs=2)
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--camera", "99", "-o", "b.mp4"), "99 is no camera that sends pictures"),
+        (("a.mp4", "--camera", "0", "-o", "b.mp4"), "two sources"),
+        (("--camera", "0", "--start", "3", "-o", "b.mp4"), "--start is not for a camera"),
+        (("-o", "b.mp4"), "say what to paint"),
+    ],
+)
+def test_a_camera_that_is_none_is_refused(video, words, told: str, capsys) -> None:
+    assert video(*words) == 2
+    assert told in capsys.readouterr().err

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
 STEP = 4  # pixels: the lattice of two strides of two; both crops are of whole steps
 MARGIN = 32  # pixels along the border that are not compared: there the padding differs
@@ -25,13 +24,12 @@ class Lock(NamedTuple):
     coarse: float
 
 
-@torch.no_grad()
-def lock(stylize: Callable[[Tensor], Tensor], photo: Tensor) -> Lock:
+def lock(stylize: Callable[[Any], Any], photo: Any) -> Lock:
     """The lock of a net on photo (B, 3, H, W), RGB in [0, 1], each side 32 px or more.
 
-    ``stylize`` maps such a batch to one of the same shape. It is called with two crops of equal
-    size, one pixel apart down and to the right, as another size would change the pattern itself.
-    Over a batch the powers are summed.
+    ``photo`` is a tensor or an array, and ``stylize`` maps such a batch to one of the same shape.
+    It is called with two crops of equal size, one pixel apart down and to the right, as another
+    size would change the pattern itself. Over a batch the powers are summed.
     """
     height, width = (side // STEP * STEP - STEP for side in photo.shape[-2:])
     still = _luminance(stylize(photo[..., :height, :width]))
@@ -44,22 +42,22 @@ def lock(stylize: Callable[[Tensor], Tensor], photo: Tensor) -> Lock:
     return Lock(*(share**0.5 for share in shares))
 
 
-def _luminance(pictures: Tensor) -> Tensor:
-    weights = torch.tensor(LUMINANCE, dtype=torch.float64)
-    return torch.einsum("bchw,c->bhw", pictures.detach().cpu().double(), weights)
+def _luminance(pictures: Any) -> np.ndarray:
+    if hasattr(pictures, "detach"):  # a tensor, which numpy takes from the CPU alone
+        pictures = pictures.detach().cpu().double()
+    return np.einsum("bchw,c->bhw", np.asarray(pictures, np.float64), LUMINANCE)
 
 
-def _power(pictures: Tensor) -> Tensor:
+def _power(pictures: np.ndarray) -> np.ndarray:
     """pictures (B, H, W) -> the sum over them of the power at each frequency, (H, W)."""
     height, width = pictures.shape[-2:]
-    window = torch.hann_window(height, periodic=False, dtype=torch.float64)[:, None]
-    window = window * torch.hann_window(width, periodic=False, dtype=torch.float64)
-    level = pictures.mean((1, 2), keepdim=True)
-    return torch.fft.fft2((pictures - level) * window).abs().square().sum(0)
+    window = np.hanning(height)[:, None] * np.hanning(width)
+    level = pictures.mean((1, 2), keepdims=True)
+    return np.square(np.abs(np.fft.fft2((pictures - level) * window))).sum(0)
 
 
-def _band(power: Tensor, periods: tuple[float, float]) -> float:
-    down, across = (torch.fft.fftfreq(side, dtype=torch.float64) for side in power.shape)
-    frequency = torch.hypot(down[:, None], across[None])
+def _band(power: np.ndarray, periods: tuple[float, float]) -> float:
+    down, across = (np.fft.fftfreq(side) for side in power.shape)
+    frequency = np.hypot(down[:, None], across[None])
     inside = (frequency >= 1 / periods[1]) & (frequency <= 1 / periods[0])
     return float(power[inside].sum())

@@ -9,14 +9,16 @@ result moved as the photo moved (Lai et al. 2018 measure the same with flow that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from fst.pictures.lattice_lock import Lock, lock
 from fst.video.steady import Steady
 
+SCORED, SCORE_SIZE = 6, 256  # photos at most, and pixels of a frame's side
 FRAMES = 8
 MARGIN = 24  # px of a photo beyond what a frame shows of it
 NOISE = 4.0  # levels, the standard deviation of a camera's noise in good light
@@ -39,13 +41,15 @@ class Score:
     ``warping`` is by motion the root mean square, in levels, between each result and the last one
     moved along; ``still`` the mean change of a noisy still's results over that of the photos;
     ``sharpness`` the gradient energy over that of the frames' own results, and ``distance`` the
-    mean difference from these, in levels: 1 and 0 where nothing is blended.
+    mean difference from these, in levels: 1 and 0 where nothing is blended. ``lock`` is of the
+    photos themselves, each alone (``fst.pictures.lattice_lock``), which blending does not change.
     """
 
     warping: dict[str, float]
     still: float
     sharpness: float = 1.0
     distance: float = 0.0
+    lock: Lock | None = None
 
 
 def score(paint: Paint, photos: Sequence[np.ndarray]) -> tuple[Score, Score]:
@@ -67,7 +71,14 @@ def score(paint: Paint, photos: Sequence[np.ndarray]) -> tuple[Score, Score]:
         for tally, shown in zip(tallies, (made, _steadied(noisy, made)), strict=True):
             tally.still.append(_change(shown[2:]) / _change(noisy[2:]))  # past the first blends
     plain, steady = tallies
-    return plain.score(), steady.score()
+    return replace(plain.score(), lock=_lock(paint, photos)), steady.score()
+
+
+def _lock(paint: Paint, photos: Sequence[np.ndarray]) -> Lock:
+    def stylize(planes: np.ndarray) -> np.ndarray:
+        return np.concatenate([paint(np.ascontiguousarray(one[None])) for one in planes])
+
+    return lock(stylize, np.stack([photo.transpose(2, 0, 1) for photo in photos]))
 
 
 class _Tally:
@@ -88,7 +99,7 @@ class _Tally:
         warping = {
             name: float(np.sqrt(np.mean(np.square(off)))) for name, off in self.warping.items()
         }
-        return Score(warping, *map(_mean, (self.still, self._sharpness, self._distance)))
+        return Score(warping, _mean(self.still), _mean(self._sharpness), _mean(self._distance))
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -178,11 +189,12 @@ def _energy(picture: np.ndarray) -> float:
 
 def table(scores: dict[str, Score]) -> Iterator[str]:
     """Lines of a table, a row a name."""
-    yield f"| | {', '.join(MOTIONS)} | still | sharpness | distance |"
-    yield "|---|---|---|---|---|"
+    yield f"| | {', '.join(MOTIONS)} | still | sharpness | distance | lock: fine, coarse |"
+    yield "|---|---|---|---|---|---|"
     for name, found in scores.items():
         warping = ", ".join(f"{value:.2f}" for value in found.warping.values())
+        locked = "" if found.lock is None else f"{found.lock.fine:.2f}, {found.lock.coarse:.2f}"
         yield (
             f"| {name} | {warping} | {found.still:.2f} | {found.sharpness:.2f} | "
-            f"{found.distance:.2f} |"
+            f"{found.distance:.2f} | {locked} |"
         )

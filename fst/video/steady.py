@@ -25,10 +25,10 @@ SAME_CUT = 0.35  # share of a frame that must be trusted; below, it is a cut
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def require_opencv() -> None:
-    """Raise ``FstError`` where OpenCV is not installed."""
+def require_opencv(what: str) -> None:
+    """Raise ``FstError`` where OpenCV is not installed, which ``what`` needs."""
     if not is_here("cv2"):
-        raise FstError(f"--steady needs OpenCV; {pip_install('steady')}")
+        raise FstError(f"{what} needs OpenCV; {pip_install('steady')}")
 
 
 class Steady:
@@ -82,7 +82,7 @@ class SteadyParts:
     """``parts`` that take blended frames, and keep what blending goes on from beside each piece."""
 
     def __init__(self, parts: Parts, folder: Path) -> None:
-        require_opencv()
+        require_opencv("--steady")
         self._parts, self._folder, self._steady = parts, folder, Steady()
         while parts.last is not None and not self._load(parts.last):
             parts.drop_last()  # stopped between a piece and what follows from it
