@@ -33,9 +33,9 @@ pytest.importorskip("pyvips")
 def _small_strips_and_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an empty folder, every photo is huge."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fst.inference.huge_photos.STRIPS_FROM", 0)
+    monkeypatch.setattr("fst.inference.huge_choice.STRIPS_FROM", 0)
     monkeypatch.setattr("fst.pictures.strips.STRIP_PIXELS", 2000)
-    monkeypatch.setattr(tile_budget, "LEAST_TILE", 32)
+    monkeypatch.setattr("fst.inference.tiling.LEAST_TILE", 32)
     monkeypatch.setattr(tile_budget, "TILES", (32,))
 
 
@@ -219,7 +219,7 @@ def test_more_pixels_than_are_allowed_are_refused_by_the_header(
 def test_a_photo_beside_which_no_others_fit_goes_in_strips(
     tiny_style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fst.inference.huge_photos.STRIPS_FROM", 1e9)
+    monkeypatch.setattr("fst.inference.huge_choice.STRIPS_FROM", 1e9)
     picture(70, 90, 1).save("x.png")
     monkeypatch.setattr("fst.system.memory.available_memory", lambda: 2 * DECODING * 70 * 90)
     monkeypatch.setattr("fst.inference.stylizer.Stylizer.picture", None)

@@ -13,9 +13,10 @@ from fst.errors import FstError
 from fst.inference import tile_budget
 from fst.inference.backends import PassMemory
 from fst.inference.stylizer import Stylizer
-from fst.inference.tile_budget import Reckoned, Tiling, parse_memory, reckon
+from fst.inference.tile_budget import Reckoned, reckon
 from fst.inference.tile_maps import Scratch, require_room
 from fst.inference.tile_plan import Span
+from fst.inference.tiling import Tiling, parse_memory
 
 from .conftest import picture
 
@@ -31,7 +32,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of 32 px, so that a small photo has many."""
-    monkeypatch.setattr(tile_budget, "LEAST_TILE", 32)
+    monkeypatch.setattr("fst.inference.tiling.LEAST_TILE", 32)
     monkeypatch.setattr(tile_budget, "TILES", (32,))
 
 
@@ -115,7 +116,7 @@ def test_a_pass_that_does_not_fit_goes_in_tiles(
     photo = np.asarray(picture(1200, 900, seed=1))
     wanted = Stylizer(tiny_style)(photo)
     monkeypatch.setattr("fst.system.memory.available_memory", lambda: 330e6)
-    monkeypatch.setattr("fst.inference.tile_budget.available_memory", lambda: int(660e6))
+    monkeypatch.setattr("fst.inference.tiling.available_memory", lambda: int(660e6))
     told = Told()
     made = Stylizer(tiny_style, watch=told)(photo)
     assert np.abs(made.astype(int) - wanted).max() <= 1
@@ -142,8 +143,9 @@ def test_a_pass_that_runs_out_of_memory_goes_on_in_tiles(
 
 def of_memory(monkeypatch: pytest.MonkeyPatch, size: int, *pixel_planes: int) -> Reckoned:
     """What is reckoned for 100 megapixels, of a process that holds 400 MB and may take ``size``."""
-    monkeypatch.setattr(tile_budget, "held_memory", lambda: 400_000_000)
-    monkeypatch.setattr(tile_budget, "available_memory", lambda: 64 * GB)
+    for asks in ("tile_budget", "tiling"):
+        monkeypatch.setattr(f"fst.inference.{asks}.held_memory", lambda: 400_000_000)
+    monkeypatch.setattr("fst.inference.tiling.available_memory", lambda: 64 * GB)
     return reckon(
         NET,
         10_000,

@@ -150,12 +150,12 @@ def test_tiles_and_strips_take_the_strength_too(
     picture(90, 70, seed=2).save(tmp_path / "photo.png")
     photo = np.asarray(read_picture(tmp_path / "photo.png").rgb)
     whole = Stylizer(file, device="cpu", tiles="off")(photo, strength=0.4).astype(int)
-    monkeypatch.setattr("fst.inference.tile_budget.LEAST_TILE", 32)
+    monkeypatch.setattr("fst.inference.tiling.LEAST_TILE", 32)
     monkeypatch.setattr("fst.inference.tile_budget.TILES", (32,))
     assert np.abs(Stylizer(file, device="cpu", tiles=32)(photo, strength=0.4) - whole).max() <= 1
     if not is_here("pyvips"):
         return  # then there are no strips
-    monkeypatch.setattr("fst.inference.huge_photos.STRIPS_FROM", 0)
+    monkeypatch.setattr("fst.inference.huge_choice.STRIPS_FROM", 0)
     monkeypatch.setattr("fst.inference.stylizer.Stylizer.picture", None)
     words = ["--style", str(file), "--strength", "0.4", "-o", str(tmp_path / "made.png")]
     assert main(["stylize", str(tmp_path / "photo.png"), *words]) == 0

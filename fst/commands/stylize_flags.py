@@ -10,7 +10,7 @@ from typing import TypedDict
 from fst.commands.pass_flags import add_pass_flags, number_or_word
 from fst.errors import FstError
 from fst.inference.controls import ALPHA, Controls, read_mask
-from fst.inference.tile_budget import AUTO, OFF, parse_memory
+from fst.inference.tiling import AUTO, OFF, parse_memory
 from fst.pictures.opening import MOST_TO_STYLIZE
 from fst.system.console import Parser
 from fst.system.paths import user_path

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fst.inference.tile_budget import Reckoned
 from fst.system.console import duration, shown_in_line
 from fst.system.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from fst.inference.tile_budget import Reckoned
 
 EVERY_S = 60  # seconds from one line of a log to the next, at least
 

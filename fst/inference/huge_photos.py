@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,48 +16,19 @@ from fst.inference.controls import (
     mask_image,
     mask_rows,
 )
+from fst.inference.huge_choice import HugePhoto
 from fst.inference.strokes import StrokesInPlanes, side_of
 from fst.inference.stylizer import Stylizer
-from fst.inference.tile_budget import OFF, Room, Tiling
+from fst.inference.tile_budget import Room
 from fst.inference.tile_maps import SIDEWAYS, Plane, Scratch, Turned, require_room
 from fst.inference.tile_plan import Span
 from fst.pictures.strips import (
-    STRIPS_FROM,
     StripReader,
     require_strips_writable,
     save_strips,
 )
-from fst.system.installed import is_here
 
 Rows = Callable[[int, int], np.ndarray]
-
-
-class Postponed(FstError):
-    """Not an error: the photo is not to be decoded yet, nor as a whole, even if it ``fits``."""
-
-    def __init__(self, *, fits: bool) -> None:
-        super().__init__("too large to be decoded as a whole")
-        self.fits = fits
-
-
-@dataclass(frozen=True)
-class HugePhoto:
-    """A photo that is opened when its turn comes.
-
-    ``target_of`` names the file of its result, told whether the photo is transparent anywhere, and
-    may raise; ``fits`` says that the memory is there to decode it as a whole after all.
-    """
-
-    path: Path
-    target_of: Callable[[bool], Path]
-    fits: bool
-
-
-def goes_in_strips(width: int, height: int, *, fits: bool, tiling: Tiling) -> bool:
-    """Whether a photo is read in strips: it must be, or it is large, and it can be."""
-    if tiling.tiles == OFF or not is_here("pyvips"):
-        return False
-    return not fits or width * height > STRIPS_FROM
 
 
 def stylize_huge(stylizer: Stylizer, huge: HugePhoto, controls: Controls, *, quality: int) -> Path:

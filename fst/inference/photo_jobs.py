@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fst.errors import FstError, pip_install
 from fst.inference.controls import PLAIN, Controls
-from fst.inference.huge_photos import HugePhoto, Postponed, goes_in_strips, stylize_huge
+from fst.inference.huge_choice import HugePhoto, Postponed, goes_in_strips
 from fst.inference.overlap import Outcome, overlap
 from fst.inference.stylizer import BESIDE, Stylizer
 from fst.pictures.image import (
@@ -240,6 +240,8 @@ def _read(
 
 def _stylize(ready: Whole | HugePhoto, *, stylizer: Stylizer, limits: Limits) -> Whole | Path:
     if isinstance(ready, HugePhoto):
+        from fst.inference.huge_photos import stylize_huge
+
         try:
             return stylize_huge(stylizer, ready, limits.controls, quality=limits.quality)
         except NotInStrips:

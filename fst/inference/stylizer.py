@@ -16,8 +16,7 @@ from fst.errors import FstError
 from fst.inference.backends import FIXED_MEMORY, Backend, is_out_of_memory, open_backend
 from fst.inference.controls import PLAIN, Controls, Mask, controlled, mask_of
 from fst.inference.strokes import side_of, with_strokes
-from fst.inference.tile_budget import AUTO, OFF, Tiling, reckon
-from fst.inference.tiled_style import Silent, TiledStyle, Watch
+from fst.inference.tiling import AUTO, OFF, Silent, Tiling, Watch
 from fst.nets.blend import read_blend, require_unnamed
 from fst.nets.style_card import cards_trusted, net_width, parted_address, read_card
 from fst.nets.style_file import MIN_SIDE
@@ -33,6 +32,8 @@ from fst.system.paths import user_path
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from fst.inference.tiled_style import TiledStyle
 
 LARGEST_ON_GPU = 2**31  # values of one layer, beyond which not every kernel can count
 BESIDE = 2  # photos of this size that are read and written meanwhile
@@ -261,6 +262,8 @@ class Stylizer:
 
     def in_tiles(self, styles: Mapping[str, float] | None, strength: float) -> TiledStyle:
         """What stylizes in tiles, in this style or another blend, as ``passes`` has it."""
+        from fst.inference.tiled_style import TiledStyle
+
         backend = self._backend(styles, strength)
         blend = self._styles if styles is None else styles
         path = self.path if blend is None else parted_address(self.path)[0]
@@ -340,6 +343,8 @@ class Stylizer:
 
     def _fits_in_tiles(self, pixels: int, height: int, width: int) -> bool:
         """Whether tiles fit, and the pixels themselves."""
+        from fst.inference.tile_budget import reckon
+
         if self.tiling.tiles == OFF or BESIDE * DECODING * pixels > self.lately_free.look():
             return False
         try:

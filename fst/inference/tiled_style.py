@@ -4,45 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from fst.inference.backends import Backend
-from fst.inference.tile_budget import Reckoned, Room, Tiling, reckon
+from fst.inference.tile_budget import Reckoned, Room, reckon
 from fst.inference.tile_engines import tile_engine
 from fst.inference.tile_maps import InMemory, Plane, Scratch, require_room
 from fst.inference.tile_plan import work
 from fst.inference.tiled_pass import tiled_pass
+from fst.inference.tiling import Tiling, Watch
 from fst.nets.blend import read_style
 from fst.nets.style_file import arrays_of
 from fst.system.machine import freed_memory_goes_back
-
-
-class Watch(Protocol):
-    """Who is told of a pass in tiles, which may take long."""
-
-    def begin(self, reckoned: Reckoned, folder: Path) -> None:
-        """What it will take, before it begins; ``folder`` is for scratch files."""
-
-    def advance(self, share: float) -> None:
-        """So much of the work, 0 .. 1, is done in all."""
-
-    def end(self) -> None:
-        """It has ended, whether well or not."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def begin(self, reckoned: Reckoned, folder: Path) -> None:
-        pass
-
-    def advance(self, share: float) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
 
 
 class TiledStyle:

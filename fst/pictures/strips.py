@@ -27,7 +27,6 @@ from fst.system.files import open_regular, whole_file
 from fst.system.installed import is_here
 from fst.system.machine import cpu_threads
 
-STRIPS_FROM = 50e6  # pixels of a picture; Pillow takes smaller ones
 STRIP_PIXELS = 2**20  # decoded or encoded at once, about
 READ_FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "TIFF": "TIFF"}
 WRITE_FORMATS = ("JPEG", "PNG", "TIFF")

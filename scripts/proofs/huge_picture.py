@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fst.errors import FstError
-from fst.inference.tile_budget import parse_memory
+from fst.inference.tiling import parse_memory
 from fst.nets.style_card import Card
 from fst.pictures.strips import save_strips
 
