@@ -9,7 +9,7 @@ import torch
 from fst.cli import main
 from fst.inference.graph_file import load_onnx
 from fst.inference.pixel_net import PixelNet
-from fst.inference.pt2_file import load_pt2
+from fst.inference.pt2_file import load_aoti, load_pt2
 from fst.nets.style_file import load_style
 
 from .conftest import Exported
@@ -72,3 +72,43 @@ def test_a_graph_that_is_off_leaves_no_file(
 def test_a_wrong_suffix_is_refused(tiny_style: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tiny_style), "--format", "onnx", "-o", "x.pt2"]) == 2
     assert "does not end in .onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "compiler", "sentence"),
+    [
+        ([], "no-such-compiler", "needs a C++ compiler, and there is no no-such-compiler here"),
+        (["--half"], "c++", "--format aoti compiles for this processor, and --half is for GPUs"),
+        (["--size", "48x48"], "c++", "--opset, --size and --floats are for --format onnx"),
+        (["-o", "x.onnx"], "c++", "does not end in .pt2, the suffix of --format aoti"),
+    ],
+)
+def test_what_cannot_be_compiled_ahead_of_time_is_one_sentence(
+    words: list[str],
+    compiler: str,
+    sentence: str,
+    tiny_style: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    assert main(["export", str(tiny_style), "--format", "aoti", *words]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.slow  # a compiler at work for a minute
+def test_a_package_compiled_ahead_of_time_is_the_net(tiny_style: Path, tmp_path: Path) -> None:
+    words = ["--format", "aoti", "--inputs", "strength,mask", "-o", str(tmp_path / "tiny.pt2")]
+    assert main(["export", str(tiny_style), *words]) == 0
+    run = load_aoti((tmp_path / "tiny.pt2").read_bytes())
+    pixels = torch.randint(0, 256, (3, 3, 45, 18), dtype=torch.uint8)
+    mask = torch.full((3, 1, 45, 18), 255, dtype=torch.uint8)
+    got = run(pixels.numpy(), strength=torch.ones(1).numpy(), mask=mask.numpy())
+    with torch.no_grad():
+        expected = PixelNet(load_style(tiny_style)[0])(pixels)
+    assert (torch.from_numpy(got).int() - expected.int()).abs().max() <= 1
+    with zipfile.ZipFile(tmp_path / "tiny.pt2") as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith("extra/card.json")]
+        assert json.loads(archive.read(name))["export"]["aoti"]["max_difference"] <= 1

@@ -173,7 +173,10 @@ def test_half_precision_is_judged_by_computing_in_it(
         (["--opset", "12"], "--opset 12 is not possible; use one of 13 to 28"),
         (["--size", "480"], "--size 480 is not HEIGHTxWIDTH in pixels"),
         (["--size", "15x480"], "--size 15x480 is smaller than 16 px a side"),
-        (["--format", "pt2", "--size", "48x48"], "--opset and --size are for --format onnx"),
+        (
+            ["--format", "pt2", "--size", "48x48"],
+            "--opset, --size and --floats are for --format onnx",
+        ),
     ],
 )
 def test_what_a_graph_cannot_be_is_one_sentence(

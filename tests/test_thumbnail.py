@@ -10,7 +10,7 @@ from PIL import Image
 
 from fst import FstError
 from fst.cli import main
-from fst.inference.graph_file import _metadata
+from fst.inference.graph_file import metadata_of
 from fst.nets.style_card import read_card
 from fst.nets.style_file import read_checked, rewrite_card
 from fst.pictures.thumbnail import MOST_BYTES, SIDE, thumbnail_image, thumbnail_text
@@ -68,7 +68,7 @@ def test_the_script_changes_only_the_card_and_the_sheet_shows_it(
     for words in ([], ["--json"]):
         assert main(["info", "runs/several/several.safetensors:blue", *words]) == 0
         assert card.thumbnail[:40] not in capsys.readouterr().out
-    assert card.thumbnail not in _metadata([card], ())["card"]
+    assert card.thumbnail not in metadata_of([card], ())["card"]
 
 
 def test_a_card_with_a_picture_that_is_too_large_is_refused(

@@ -1,18 +1,22 @@
-"""fst export STYLE --format pt2|onnx -o FILE: the whole style as one graph, proved on the spot.
+"""fst export STYLE --format pt2|onnx|aoti|coreml -o FILE: a style as one graph, proved on the spot.
 
 fst export great_wave --format onnx -o great_wave.onnx
+fst export great_wave --for opencv --size 480x640
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from fst.errors import FstError
 from fst.inference.graph_controls import INPUTS
 from fst.inference.graph_file import FORMATS, export_graph
 from fst.inference.onnx_graph import LEAST_OPSET, OPSET, GraphOptions
+from fst.inference.targets import TARGETS, Target, suited
 from fst.nets.blend import card_of_several
-from fst.nets.style_card import TRUST_HELP, cards_trusted, read_card
+from fst.nets.style_card import TRUST_HELP, Card, cards_trusted, read_card
 from fst.nets.style_file import MIN_SIDE
 from fst.nets.style_names import find_file, find_style, style_label
 from fst.system.console import Parser, shown_in_line
@@ -33,21 +37,30 @@ def _export(options: argparse.Namespace) -> int:
     else:
         style = find_style(options.style)
         card = read_card(style)
-    suffix = f".{options.format}"
-    default = f"{style_label(options.style, style)}{suffix}"
+    file_format, target = _format(options)
+    ending = FORMATS[file_format]
+    suffix = ending[ending.rindex(".") :]
+    default = f"{style_label(options.style, style)}{ending}"
     path = user_path(options.output or default)
     if path.suffix != suffix:
-        raise FstError(
-            f"-o {path} does not end in {suffix}, the suffix of --format {options.format}"
-        )
+        raise FstError(f"-o {path} does not end in {suffix}, the suffix of --format {file_format}")
     if path.exists() and not options.force:
         raise FstError(f"{path} exists already; use --force to replace it, or -o elsewhere")
     graph = GraphOptions(
-        half=options.half, opset=options.opset, size=_size(options.size), inputs=inputs
+        half=options.half,
+        opset=options.opset or (target.opset if target else OPSET),
+        size=_size(options.size),
+        inputs=inputs,
+        floats=options.floats,
     )
-    parity = export_graph(style, card, path, file_format=options.format, options=graph)
-    megabytes = path.stat().st_size / 1e6
-    print(f"{shown_in_line(path)} ({megabytes:.1f} MB): uint8 (batch, 3, height, width), RGB")
+    parity, size = _write(style, card, path, file_format, graph, target)
+    if file_format == "coreml":
+        kind = "an RGB image of {}x{} px to the same".format(*reversed(graph.size or (0, 0)))
+    else:
+        floats = options.floats or (target is not None and suited(target, graph).floats)
+        kind = "float32 in 0 .. 1" if floats else "uint8"
+        kind += " (batch, 3, height, width), RGB"
+    print(f"{shown_in_line(path)} ({size / 1e6:.1f} MB): {kind}")
     for name in inputs:
         print(f"  {name:<9} {INPUTS[name]}")
     at = ", ".join(parity["shapes"])
@@ -61,6 +74,44 @@ def _export(options: argparse.Namespace) -> int:
     if "controls_difference" in parity:
         print(f"its controls are those of Stylizer within {parity['controls_difference']} of 255")
     return 0
+
+
+def _format(options: argparse.Namespace) -> tuple[str, Target | None]:
+    """The format that is asked for, by itself or by who is to run it."""
+    if options.target is None:
+        if options.format is None:
+            raise FstError(
+                f"say which file is wanted: --format {'|'.join(FORMATS)}, or "
+                f"--for {'|'.join(TARGETS)}"
+            )
+        return options.format, None
+    target = TARGETS[options.target]
+    if options.format not in (None, target.file_format):
+        raise FstError(
+            f"{target.title} does not run what --format {options.format} writes; leave --format "
+            f"out, --for {options.target} is --format {target.file_format}"
+        )
+    return target.file_format, target
+
+
+def _write(
+    style: Path,
+    card: Card,
+    path: Path,
+    file_format: str,
+    graph: GraphOptions,
+    target: Target | None,
+) -> tuple[dict[str, Any], int]:
+    """Write the file, or the folder; its parity and its bytes."""
+    if file_format != "coreml":
+        parity = export_graph(
+            style, card, path, file_format=file_format, options=graph, target=target
+        )
+        return parity, path.stat().st_size
+    from fst.inference.coreml_file import export_coreml, package_bytes
+
+    parity = export_coreml(style, card, path, graph)
+    return parity, package_bytes(path)
 
 
 def _inputs(text: str | None) -> tuple[str, ...]:
@@ -87,7 +138,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="fst export", description="Write a style as one graph from pixels to pixels."
     )
     parser.add_argument("style", metavar="STYLE", help="name or style file")
-    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("--format", choices=FORMATS)
+    parser.add_argument(
+        "--for",
+        dest="target",
+        choices=TARGETS,
+        help="who is to run it: what that needs is chosen, and what would fail there is refused",
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="default STYLE.FORMAT here")
     parser.add_argument(
         "--half", action="store_true", help="in float16, for GPUs: within 2 of 255 of float32"
@@ -95,13 +152,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--opset",
         type=int,
-        default=OPSET,
         help=f"of ONNX, from {LEAST_OPSET}; default {OPSET}",
     )
     parser.add_argument(
         "--size",
         metavar="HxW",
-        help="ONNX for one photo of this size alone, without computed shapes: OpenCV 4 needs it",
+        help="ONNX for one photo of this size alone, without computed shapes: OpenCV 4 needs it, "
+        "and --format coreml",
+    )
+    parser.add_argument(
+        "--floats",
+        action="store_true",
+        help="ONNX with pixels as float32 in 0 .. 1 in place of uint8, as textures have them",
     )
     parser.add_argument(
         "--inputs",

@@ -44,7 +44,9 @@ def controlled(
     if trained and share is not None:  # picture_share
         share = to.node("Mul", share, to.node("Sub", to.number("two", 2), share))
     if "mask" in inputs:
-        mask = to.node("Div", to.node("Cast", "mask", to=FLOAT), to.number("white", 255))
+        mask = "mask"
+        if not to.options.floats:
+            mask = to.node("Div", to.node("Cast", "mask", to=FLOAT), to.number("white", 255))
         share = mask if share is None else to.node("Mul", mask, share)
     if share is None:
         return y

@@ -1,48 +1,55 @@
 """One file is one exported graph: uint8 pixels in, uint8 pixels out, any batch, height and width.
 
-``.pt2`` is torch.export's program, ``.onnx`` runs in ONNX Runtime and its kin. Both carry the
-style's card and the parity that was measured on the file itself. torch is imported for ``.pt2`` and
-for the parity; without it an ``.onnx`` file is written, run, and compared with nothing.
+``.pt2`` is torch.export's program or, of the format ``aoti``, what AOTInductor compiled of it;
+``.onnx`` runs in ONNX Runtime and its kin. All carry the style's card and the parity that was
+measured on the file itself. torch is imported for ``.pt2`` and for the parity; without it an
+``.onnx`` file is written, run, and compared with nothing. ``fst.inference.coreml_file`` makes the
+one format that is a folder.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fst.errors import FstError, pip_install
 from fst.inference.backends import RUNTIMES, installed
-from fst.inference.controls import Controls, controlled
 from fst.inference.graph_controls import INPUTS
 from fst.inference.onnx_graph import GraphOptions, onnx_graph
+from fst.inference.parity import PARITY_SHAPES, Run, in_levels, measure_parity
+from fst.inference.targets import Target, require_runnable, suited
 from fst.nets.blend import read_style
 from fst.nets.style_card import Card, read_cards
-from fst.nets.style_file import MIN_SIDE, built, load_style, load_styles, read_checked, read_whole
-from fst.nets.trained_strength import picture_share, takes_strength
+from fst.nets.style_file import built, load_style, load_styles, read_checked, read_whole
+from fst.nets.trained_strength import takes_strength
 from fst.system.files import write_whole
 from fst.system.installed import is_here, require_torch
 from fst.system.machine import cpu_threads
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fst.inference.controlled_net import ControlledNet
     from fst.inference.pixel_net import PixelNet
 
-FORMATS = ("pt2", "onnx")
-# batch, height, width: the least, odd ones, more than one picture
-PARITY_SHAPES = ((1, MIN_SIDE, MIN_SIDE), (1, 17, 31), (2, 65, 48), (3, 33, 129), (1, 255, 339))
-
-Run = Callable[..., np.ndarray]  # pixels (B, 3, H, W) uint8, and inputs by name -> the same
+# format -> how its files end
+FORMATS = {"pt2": ".pt2", "onnx": ".onnx", "aoti": ".aoti.pt2", "coreml": ".mlpackage"}
 
 
 def export_graph(
-    style: Path, card: Card, path: Path, *, file_format: str, options: GraphOptions | None = None
+    style: Path,
+    card: Card,
+    path: Path,
+    *,
+    file_format: str,
+    options: GraphOptions | None = None,
+    target: Target | None = None,
 ) -> dict[str, Any]:
     """Write the graph of a style, run the written file at several odd sizes, return the parity.
 
@@ -50,25 +57,33 @@ def export_graph(
     eager PyTorch in float32; else ``FstError`` is raised and nothing is left behind. Where torch is
     not installed, ``max_difference`` is missing from what is returned. A graph that takes controls
     must do with them what numpy does, within 1 of 255. If ``styles`` is one, ``style`` is a file of
-    several paintings, and ``card`` has the name and the net that they share.
+    several paintings, and ``card`` has the name and the net that they share. ``target`` is who is
+    to run an ``.onnx`` file: what would fail there is refused (``fst.inference.targets``).
     """
     options = options or GraphOptions()
-    if file_format not in FORMATS:
-        raise FstError(f"--format {file_format} is unknown; use one of {', '.join(FORMATS)}")
-    if file_format == "pt2" and options != GraphOptions(half=options.half, inputs=options.inputs):
-        raise FstError("--opset and --size are for --format onnx; leave them out")
-    for word, given in (("--format pt2", file_format == "pt2"), ("--half", options.half)):
+    if target is not None:
+        options = suited(target, options)
+    assert file_format in FORMATS
+    in_torch = file_format in ("pt2", "aoti")
+    if in_torch and options != GraphOptions(half=options.half, inputs=options.inputs):
+        raise FstError("--opset, --size and --floats are for --format onnx; leave them out")
+    for word, given in ((f"--format {file_format}", in_torch), ("--half", options.half)):
         if given:
             require_torch(word)
+    if file_format == "aoti":
+        _require_for_aoti(options)
     cards = read_cards(style) if "styles" in options.inputs else [card]
     trained = "strength" in options.inputs and takes_strength(card)
     at = partial(_at_strength, style) if trained else None
     of_pass = tuple(name for name in options.inputs if name == "styles")
-    eager = _eager(style, of_pass) if is_here("torch") else None
-    written = _eager(style, of_pass, half=True) if options.half else None  # in torch
+    eager = eager_pass(style, of_pass)
+    written = eager_pass(style, of_pass, half=True) if options.half else None  # in torch
     most = 2 if options.half else 1
     shapes = [(1, *options.size)] if options.size else PARITY_SHAPES
-    pack, load = _pt2(style, options) if file_format == "pt2" else _onnx(style, options)
+    if in_torch:
+        pack, load = _in_torch(style, options, file_format)
+    else:
+        pack, load = _onnx(style, options, target)
 
     def parity_of(data: bytes) -> dict[str, Any]:
         parity = measure_parity(eager, load(data), shapes, options.inputs, len(cards), at)
@@ -81,7 +96,7 @@ def export_graph(
     parity = parity_of(pack({}))
     if eager is not None:
         card.export[file_format] = parity
-    data = pack(_metadata(cards, options.inputs))
+    data = pack(metadata_of(cards, options.inputs))
 
     def check(file: Path) -> None:
         again = parity_of(file.read_bytes())
@@ -105,106 +120,11 @@ def export_graph(
     return parity
 
 
-def measure_parity(
-    eager: Run | None,
-    run: Run,
-    shapes: Sequence[tuple[int, int, int]] = PARITY_SHAPES,
-    inputs: Sequence[str] = (),
-    paintings: int = 1,
-    at: Callable[[float, np.ndarray], np.ndarray] | None = None,
-) -> dict[str, Any]:
-    """The largest and mean difference between a graph and eager PyTorch, in levels of 255.
-
-    ``shapes`` (batch, height, width) are those of the pixels that both are given. Without
-    ``eager`` the graph is only run. A graph with further ``inputs`` is compared with ``eager``
-    where they leave the picture as it is, and then, as ``controls_difference``, at a setting for
-    each shape, with what numpy makes of that picture. A net that takes strengths makes another
-    picture for each: ``at`` has them, and is compared with apart from the colors, which may move by
-    levels for a rounding of the picture.
-    """
-    generator = np.random.default_rng(0)
-    largest, total, count, controls = 0, 0.0, 0, 0
-    for batch, height, width in shapes:
-        noise = generator.random((batch, 3, height, width))
-        pixels = ((noise * 0.3 + np.linspace(0, 1, width) * 0.7) * 255).astype(np.uint8)
-        blend, neutral, setting = _settings(inputs, pixels, paintings, generator)
-        got = run(pixels, **blend, **neutral)
-        if got.shape != pixels.shape or got.dtype != np.uint8:
-            raise FstError(
-                f"the exported graph returned {got.shape} for {pixels.shape}; please report this "
-                "with the versions of torch, onnxruntime and openvino"
-            )
-        if eager is not None:
-            difference = np.abs(got.astype(int) - eager(pixels, **blend))
-            largest = max(largest, int(difference.max()))
-            total += float(difference.sum())
-            count += difference.size
-        if neutral:
-            tried = [(got, setting)]
-            if at is not None:
-                whole = {**setting, "strength": neutral["strength"]}
-                colorless = {k: neutral[k] if k == "colors" else v for k, v in setting.items()}
-                weaker = at(float(setting["strength"][0]), pixels)
-                tried = [(got, whole), (weaker, colorless)]
-            for picture, asked in tried:
-                made = run(pixels, **blend, **asked).astype(int)
-                expected = _by_numpy(picture, pixels, asked, trained=at is not None)
-                controls = max(controls, int(np.abs(made - expected).max()))
-    told: dict[str, Any] = {"shapes": ["x".join(map(str, shape)) for shape in shapes]}
-    if {*inputs} - {"styles"}:
-        told["controls_difference"] = controls
-    if eager is None:
-        return told
-    return {
-        "max_difference": largest,
-        "mean_difference": total / count,
-        **told,
-        "torch": version("torch"),
-    }
-
-
-Inputs = dict[str, np.ndarray]  # by name
-
-
-def _settings(
-    inputs: Sequence[str], pixels: np.ndarray, paintings: int, generator: np.random.Generator
-) -> tuple[Inputs, Inputs, Inputs]:
-    """The shares of paintings, the other inputs where they do nothing, and where they do a lot."""
-    if not inputs:  # nothing is drawn, so that pixels are what they were before there were any
-        return {}, {}, {}
-    batch, _, height, width = pixels.shape
-    mask = np.tile(generator.integers(0, 256, (1, 1, height, width), np.uint8), (batch, 1, 1, 1))
-    strength, colors, shares = (
-        generator.random(count, dtype=np.float32) for count in (1, 1, paintings)
-    )
-    blend = {"styles": shares}
-    neutral = {"strength": np.ones_like(strength), "colors": np.zeros_like(colors)}
-    neutral["mask"] = np.full_like(mask, 255)
-    setting = {"strength": strength, "colors": colors, "mask": mask}
-
-    def asked(every: Inputs) -> Inputs:
-        return {name: every[name] for name in inputs if name in every}
-
-    return asked(blend), asked(neutral), asked(setting)
-
-
-def _by_numpy(
-    stylized: np.ndarray, photo: np.ndarray, setting: Inputs, *, trained: bool
-) -> np.ndarray:
-    strength = float(setting["strength"][0]) if "strength" in setting else 1.0
-    controls = Controls(
-        strength=picture_share(strength) if trained else strength,
-        keep_colors=float(setting["colors"][0]) if "colors" in setting else 0.0,
-    )
-    mask = setting["mask"][0, 0] if "mask" in setting else None
-    return controlled(stylized, photo, controls, mask)
-
-
 def _told(card: Card) -> dict[str, Any]:
     return {key: value for key, value in asdict(card).items() if key != "thumbnail"}
 
 
-def _metadata(cards: Sequence[Card], inputs: Sequence[str]) -> dict[str, str]:
+def metadata_of(cards: Sequence[Card], inputs: Sequence[str] = ()) -> dict[str, str]:
     """What a file says of its styles, and of the inputs beside the photo, if there are any."""
     if "styles" not in inputs:
         said = {"card": json.dumps(_told(cards[0]), ensure_ascii=False)}
@@ -224,9 +144,9 @@ def load_onnx(data: bytes) -> Run:
     raise FstError(f"--format onnx needs onnxruntime; {pip_install('onnx')}")
 
 
-def _eager(style: Path, inputs: Sequence[str], *, half: bool = False) -> Run:
-    """The style's pass in PyTorch on the CPU, in float32 or ``half``."""
-    return _run_of(_pixel_net(style, inputs, half=half))
+def eager_pass(style: Path, inputs: Sequence[str] = (), *, half: bool = False) -> Run | None:
+    """The style's pass in PyTorch on the CPU, in float32 or ``half``; None where torch is not."""
+    return _run_of(_pixel_net(style, inputs, half=half)) if is_here("torch") else None
 
 
 def _run_of(pixel_net: PixelNet | ControlledNet) -> Run:
@@ -262,17 +182,48 @@ def _pixel_net(style: Path, inputs: Sequence[str], *, half: bool) -> PixelNet | 
 Pack = Callable[[dict[str, str]], bytes]  # metadata -> a file
 
 
-def _onnx(style: Path, options: GraphOptions) -> tuple[Pack, Callable[[bytes], Run]]:
+def _onnx(
+    style: Path, options: GraphOptions, target: Target | None
+) -> tuple[Pack, Callable[[bytes], Run]]:
     if "styles" in options.inputs:
         cards, data = read_whole(style)
         card = Card(name=style.stem, net=cards[0].net)
     else:
         card, data = read_checked(style)
-    return (lambda metadata: onnx_graph(card, data, options, metadata)), load_onnx
+
+    def load(graph: bytes) -> Run:
+        run = load_onnx(graph)
+        return in_levels(run) if options.floats else run
+
+    def pack(metadata: dict[str, str]) -> bytes:
+        graph = onnx_graph(card, data, options, metadata)
+        if target is not None:
+            require_runnable(target, graph)
+        return graph
+
+    return pack, load
 
 
-def _pt2(style: Path, options: GraphOptions) -> tuple[Pack, Callable[[bytes], Run]]:
+def _in_torch(
+    style: Path, options: GraphOptions, file_format: str
+) -> tuple[Pack, Callable[[bytes], Run]]:
     from fst.inference import pt2_file
 
     pixel_net = _pixel_net(style, options.inputs, half=options.half)
+    if file_format == "aoti":
+        return pt2_file.pack_aoti(pixel_net), pt2_file.load_aoti
     return pt2_file.pack_pt2(pixel_net), pt2_file.load_pt2
+
+
+def _require_for_aoti(options: GraphOptions) -> None:
+    """Raise ``FstError`` where AOTInductor could not compile what is asked for."""
+    if options.half:
+        raise FstError(
+            "--format aoti compiles for this processor, and --half is for GPUs; leave it out"
+        )
+    compiler = os.environ.get("CXX", "g++")  # as torch has it
+    if shutil.which(compiler) is None:
+        raise FstError(
+            f"--format aoti needs a C++ compiler, and there is no {compiler} here; install g++, or "
+            "set CXX to another one"
+        )

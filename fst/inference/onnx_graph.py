@@ -41,13 +41,22 @@ class GraphOptions:
     ``half`` computes in float16, for GPUs, all but the last rounding. ``opset`` is the version of
     ONNX's operators. ``size`` (H, W) fixes the size of the photo, and the batch at 1, and leaves no
     node that computes a shape, which some runtimes need. ``inputs``, some of ``INPUTS``, are the
-    controls of a pass that the graph takes beside the photo.
+    controls of a pass that the graph takes beside the photo. ``floats`` has pixels, and a mask, as
+    float32 in 0 .. 1 on both sides, which are rounded to 255ths. ``wide`` stores the weights in the
+    type that they are computed with, so that no node widens them.
     """
 
     half: bool = False
     opset: int = OPSET
     size: tuple[int, int] | None = None
     inputs: tuple[str, ...] = ()
+    floats: bool = False
+    wide: bool = False
+
+    @property
+    def pixels(self) -> type:
+        """What pixels and masks are, outside of the graph."""
+        return np.float32 if self.floats else np.uint8
 
 
 def onnx_graph(
@@ -56,7 +65,7 @@ def onnx_graph(
     options: GraphOptions | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The bytes of an ``.onnx`` file for a style: pixels (B, 3, H, W) uint8 RGB to the same.
+    """The bytes of an ``.onnx`` file for a style: pixels (B, 3, H, W) RGB to the same.
 
     ``data`` are the style's tensors as a safetensors file, as ``read_checked`` returns them.
     Weights are stored in the type they have there and computed with in float32: a float16 file of
@@ -73,8 +82,9 @@ def onnx_graph(
     writer = Writer(arrays_of(data), options)
     writer.net(card.net)
     batch, (height, width) = (1, options.size) if options.size else ("batch", ("height", "width"))
+    kind = "float32 in 0 .. 1" if options.floats else "uint8"
     known = {
-        "layout": f"{IN}, {OUT}: uint8 (batch, 3, height, width), RGB",
+        "layout": f"{IN}, {OUT}: {kind} (batch, 3, height, width), RGB",
         "least_size": f"{MIN_SIDE}x{MIN_SIDE}",
         "opset": str(options.opset),
         "precision": "float16" if options.half else "float32",
@@ -82,7 +92,7 @@ def onnx_graph(
     given: dict[str, tuple[type, list[int | str]]] = {
         "strength": (np.float32, [1]),
         "colors": (np.float32, [1]),
-        "mask": (np.uint8, [batch, 1, height, width]),
+        "mask": (options.pixels, [batch, 1, height, width]),
         "styles": (np.float32, [writer.paintings]),
     }
     return onnx_proto.model(
@@ -90,10 +100,10 @@ def onnx_graph(
         nodes=writer.nodes,
         constants=writer.constants,
         inputs=[
-            onnx_proto.value(IN, np.uint8, [batch, 3, height, width]),
+            onnx_proto.value(IN, options.pixels, [batch, 3, height, width]),
             *(onnx_proto.value(name, *given[name]) for name in options.inputs),
         ],
-        outputs=[onnx_proto.value(OUT, np.uint8, [batch, 3, height, width])],
+        outputs=[onnx_proto.value(OUT, options.pixels, [batch, 3, height, width])],
         opset=options.opset,
         metadata={**known, **(metadata or {})},
     )
@@ -144,7 +154,11 @@ class Writer(Nodes):
             self._shares = shares_of_paintings(self)
         elif trained:
             self._shares = shares_of_ends(self)
-        x = self.node("Cast", IN, to=element_type(self.kind))
+        photo = IN
+        if self.options.floats:
+            white = self.constant("white", np.array([255], np.float32))
+            photo = self.node("Round", self.node("Mul", IN, white))
+        x = self.node("Cast", photo, to=element_type(self.kind))
         x = self.node("Div", x, self.constant("levels", np.array([255], self.kind)))
         full = self.relu(self.norm("norm1", self.conv("conv1.conv", x)))
         half = self.relu(self.norm("norm2", self.conv("down1.conv", full, stride=2)))
@@ -169,9 +183,12 @@ class Writer(Nodes):
         y = self.node("Mul", y, self.constant("white", np.array([255], np.float32)))
         y = self.node("Round", y)
         if self.options.inputs:
-            y = controlled(self, y, IN, self.options.inputs, trained=trained)
+            y = controlled(self, y, photo, self.options.inputs, trained=trained)
             y = self.node("Round", y)
-        self.node("Cast", y, to=element_type(np.dtype(np.uint8)), name=OUT)
+        if self.options.floats:
+            self.node("Div", y, self.constant("white", np.array([255], np.float32)), name=OUT)
+        else:
+            self.node("Cast", y, to=element_type(np.dtype(np.uint8)), name=OUT)
 
     def conv(self, name: str, x: str, *, stride: int = 1) -> str:
         """``ConvLayer``: reflection padding by half the kernel, then the convolution."""
@@ -220,6 +237,8 @@ class Writer(Nodes):
 
     def weight(self, name: str) -> str:
         """A tensor of the style, in the type it is computed with."""
+        if self.options.wide:
+            return self.constant(name, self.tensors[name].astype(self.kind))
         stored = self.constant(name, self.tensors[name])
         if self.tensors[name].dtype == self.kind:
             return stored

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,40 @@ def aoti_package(program: torch.export.ExportedProgram, path: Path) -> Callable[
 
     with quiet():
         return aoti_load_package(aoti_compile_and_package(program, package_path=str(path)))
+
+
+def pack_aoti(pixel_net: PixelNet | ControlledNet) -> Callable[[dict[str, str]], bytes]:
+    """``pack_pt2`` of what AOTInductor compiles of a pass, for this processor: it takes minutes."""
+    program = program_of(pixel_net)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "style.pt2"
+        aoti_package(program, path)
+        compiled = path.read_bytes()
+
+    def pack(metadata: dict[str, str]) -> bytes:
+        buffer = io.BytesIO(compiled)
+        with zipfile.ZipFile(buffer, "a") as archive:
+            root = archive.namelist()[0].split("/")[0]
+            for key, value in metadata.items():  # where torch.export has them, too
+                archive.writestr(f"{root}/extra/{key}.json", value)
+        return buffer.getvalue()
+
+    return pack
+
+
+def load_aoti(data: bytes) -> Callable[..., np.ndarray]:
+    """``load_pt2`` of a package that AOTInductor made."""
+    from torch._inductor import aoti_load_package
+
+    with quiet():
+        module = aoti_load_package(io.BytesIO(data))
+
+    def run(pixels: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+        given = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        with torch.inference_mode():
+            return module(torch.from_numpy(pixels), **given).numpy()
+
+    return run
 
 
 class quiet(warnings.catch_warnings):

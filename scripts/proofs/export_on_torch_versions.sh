@@ -30,13 +30,13 @@ from pathlib import Path
 
 import torch
 
-from fst.inference.graph_file import load_pt2, measure_parity
-from fst.inference.pixel_net import PixelNet
-from fst.nets.style_file import load_style
+from fst.inference.graph_file import eager_pass
+from fst.inference.parity import measure_parity
+from fst.inference.pt2_file import load_pt2
 from fst.nets.style_names import find_style
 
 style, file = sys.argv[1:]
-parity = measure_parity(PixelNet(load_style(find_style(style))[0]), load_pt2(Path(file).read_bytes()))
+parity = measure_parity(eager_pass(find_style(style)), load_pt2(Path(file).read_bytes()))
 print(f"torch {torch.__version__} runs {Path(file).name}: largest difference {parity['max_difference']}")
 sys.exit(parity["max_difference"] > 1)
 PY
