@@ -21,6 +21,7 @@ COMMANDS = {
     "optimize": "stylize one photo by optimization, slowly, without a trained style (Hydra)",
     "distill": "a slim loss network from a big one (Hydra overrides)",
     "stylize": "stylize photos in one pass each",
+    "page": "a page of this machine that stylizes photos in the browser",
     "video": "stylize a film, a GIF or a folder of frames",
     "prepare": "photos made small once, so that training loads them faster",
     "benchmark": "time training and stylizing against a plain version of the same",

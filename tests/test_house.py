@@ -17,7 +17,7 @@ LINES = [
     {"commands"},
     {"evaluation"},
     {"experiments"},
-    {"training", "distillation", "benchmark", "video"},
+    {"training", "distillation", "benchmark", "video", "page"},
     {"inference", "data"},
     {"nets", "loss", "pictures"},
     {"system"},

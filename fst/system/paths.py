@@ -41,6 +41,12 @@ def shipped_loss_networks() -> dict[str, Path]:
     return {path.stem: path for path in checkpoints_dir().glob("loss_networks/*.safetensors")}
 
 
+def cache_dir() -> Path:
+    """Where files of other people's that were fetched once are kept, as XDG has it."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "fst"
+
+
 def sample_photo(name: str) -> Path:
     """One of the free photographs inside scikit-image's wheel, such as ``astronaut.png``."""
     found = find_spec("skimage")
