@@ -236,6 +236,22 @@ def read_checked(path: str | Path) -> tuple[Card, bytes]:
     return card, data
 
 
+def style_bytes(path: str | Path) -> bytes:
+    """The bytes of a style's own file, which were checked; see ``read_checked``.
+
+    Of one painting of several, those of a file that it has to itself.
+    """
+    card, data = read_checked(path)
+    file, name = parted_address(path)
+    if name is None or len(read_cards(file)) == 1:
+        return data
+    from safetensors.numpy import load, save
+
+    card.sha256_all = whole_sha256(asdict(card), None)
+    metadata = {"format": FORMAT, "card": json.dumps(finite(asdict(card)), ensure_ascii=False)}
+    return save(load(data), metadata)
+
+
 def read_several(file: Path, names: Sequence[str]) -> list[tuple[Card, bytes]]:
     """``read_checked`` of some paintings in a file of several, which is read once."""
     cards = {card.name: (row, card) for row, card in enumerate(read_cards(file))}

@@ -20,6 +20,7 @@ import time
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,13 @@ def use_styles(*, few: bool) -> None:
     for words in (["udnie"], ["udnie", "--size", "32x48", "--opset", "13", "--force"]):
         said = fst("export", *words, "--format", "onnx")
         check("not compared with PyTorch" in said, said)
+    said = fst("pack", "udnie", "--photo", "photos/photo.png", "--onnx", "-o", "hub")
+    check("README.md" in said and Path("hub/udnie.onnx").is_file(), said)
+    said = fst("export", "udnie", "--for", "unity", "-o", "unity.onnx")
+    check("float32" in said, said)
+    if find_spec("coremltools"):
+        said = fst("export", "udnie", "--for", "coreml", "--size", "24x33")
+        check("largest difference" in said, said)
     fst("prepare", "photos", "-o", "cache")
     Path("runs/woodcut").mkdir(parents=True)
     shutil.copy(shipped["woodcut"], "runs/woodcut/woodcut.safetensors")
@@ -121,6 +129,7 @@ def ask_for_more() -> None:
         check((WITHOUT in said) == (command in HYDRA_COMMANDS), said)
     asked = [[command, "a", "b"] for command in sorted(HYDRA_COMMANDS)]
     asked += [["benchmark"], ["download", "vgg16"], ["export", "udnie", "--format", "pt2"]]
+    asked += [["export", "udnie", "--format", "aoti"]]
     asked += [["export", "udnie", "--format", "onnx", "--half", "-o", "half.onnx"]]
     stylize = ["stylize", "photos", "--style", "udnie", "-o", "more/"]
     asked += [[*stylize, "--backend", "torch"], [*stylize, "--device", "cuda"]]
