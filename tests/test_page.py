@@ -18,6 +18,7 @@ import pytest
 from safetensors.numpy import load, save
 
 import fst
+from fst.cli import main
 from fst.commands import page
 from fst.errors import FstError
 from fst.inference.chosen_styles import ChosenStyle
@@ -258,3 +259,24 @@ def test_a_port_in_use_is_named(styles: list[ChosenStyle]) -> None:
 
 def test_files_of_the_page_are_of_known_types() -> None:
     assert {Path(name).suffix for name in OURS} <= TYPES.keys()
+
+
+def test_the_page_is_a_folder_for_any_file_server(
+    tiny_style: Path, runtime: Runtime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "made"
+    words = ["export", str(tiny_style), "base", "--format", "web", "-o", str(folder)]
+    words += ["--runtime", str(runtime.folder)]
+    assert main(words) == 0
+    site = site_of(page_styles([str(tiny_style), "base"]), runtime, server=False)
+    written = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert written == site.keys()
+    assert all((folder / path).read_bytes() == read() for path, read in site.items())
+    assert main(words) == 2
+    assert "is not empty; use --force" in capsys.readouterr().err
+    assert main([*words, "--force", "--no-webgpu"]) == 0
+    assert json.loads((folder / "styles.json").read_bytes())["engines"] == ["wasm"]
+    assert main(["export", str(tiny_style), "--format", "web", "--half"]) == 2
+    assert "--half is for a single graph" in capsys.readouterr().err
+    assert main(["export", str(tiny_style), "base", "--format", "onnx"]) == 2
+    assert "2 styles are for --format web; give one" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 fst export great_wave --format onnx -o great_wave.onnx
 fst export great_wave --for opencv --size 480x640
+fst export great_wave udnie --format web -o page   # `fst page` for any file server
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fst.commands.export_web import export_web
 from fst.errors import FstError
 from fst.inference.graph_controls import INPUTS
 from fst.inference.graph_file import FORMATS, export_graph
@@ -22,6 +24,8 @@ from fst.nets.style_names import find_file, find_style, style_label
 from fst.system.console import Parser, shown_in_line
 from fst.system.paths import user_path
 
+WEB = "web"  # a folder of many files, which are not proved here
+
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
@@ -30,6 +34,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    if options.format == WEB and options.target is None:
+        return export_web(options)
+    if len(options.style) > 1:
+        raise FstError(f"{len(options.style)} styles are for --format {WEB}; give one")
+    (options.style,) = options.style
     inputs = _inputs(options.inputs)
     if "styles" in inputs:
         style = find_file(options.style)
@@ -137,8 +146,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="fst export", description="Write a style as one graph from pixels to pixels."
     )
-    parser.add_argument("style", metavar="STYLE", help="name or style file")
-    parser.add_argument("--format", choices=FORMATS)
+    parser.add_argument("style", nargs="+", metavar="STYLE", help="name or style file")
+    parser.add_argument(
+        "--format", choices=[*FORMATS, WEB], help=f"{WEB} is a page of one or more styles, a folder"
+    )
     parser.add_argument(
         "--for",
         dest="target",
@@ -170,6 +181,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help=f"what the graph takes beside the photo: some of {','.join(INPUTS)}; styles needs a "
         "file of several paintings, such as base",
+    )
+    parser.add_argument(
+        "--no-webgpu", action="store_true", help=f"{WEB} without WebGPU: WebAssembly alone"
+    )
+    parser.add_argument(
+        "--runtime",
+        metavar="FOLDER",
+        help=f"{WEB}: of the npm package onnxruntime-web; default as `fst page` has it",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)

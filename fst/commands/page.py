@@ -14,9 +14,11 @@ from typing import Any
 
 from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.page.app import HOST, application, require_page
-from fst.page.runtime import PACKAGE, VERSION, find_runtime, kept_runtime
+from fst.page.painting import Painter
+from fst.page.runtime import PACKAGE, VERSION, Runtime, find_runtime, kept_runtime
 from fst.page.serving import PORT, listen, serve
 from fst.page.site import page_styles, site_of
+from fst.page.uploads import Uploads
 from fst.system.console import Parser
 from fst.system.paths import user_path
 
@@ -31,7 +33,10 @@ def _page(options: argparse.Namespace) -> int:
     require_page()
     styles = page_styles(options.style)
     folder = None if options.runtime is None else user_path(options.runtime)
-    site = site_of(styles, _runtime(folder), server=False)
+    runtime = _runtime(folder, needed=not options.server)
+    site = site_of(styles, runtime, server=options.server)
+    painter = Painter({style.label: style.path for style in styles})
+    uploads = Uploads({style.label: style.path for style in styles}, painter)
     listening = listen(options.port)
     address = f"http://{HOST}:{listening.getsockname()[1]}/"
 
@@ -40,11 +45,17 @@ def _page(options: argparse.Namespace) -> int:
         if not options.no_browser:
             webbrowser.open(address)
 
-    serve(application(site), listening, ready)
+    more = uploads.routes if options.server else list
+    try:
+        serve(application(site, more), listening, ready)
+    finally:
+        painter.stop()
     return 0
 
 
-def _runtime(folder: Path | None) -> Any:
+def _runtime(folder: Path | None, *, needed: bool) -> Runtime | None:
+    if folder is None and not needed and not kept_runtime().is_dir():
+        return None
     if folder is None and not kept_runtime().is_dir():
         print(f"fetching {PACKAGE} {VERSION} by npm, once", flush=True)
     return find_runtime(folder)
@@ -62,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="STYLE",
         help="names or style files; `all` for every shipped one; default those with a picture, "
         "and yours below runs/",
+    )
+    parser.add_argument(
+        "--server",
+        action="store_true",
+        help="offer this machine's own runtime, too, which paints at full size",
     )
     parser.add_argument("--port", type=int, help=f"default {PORT}, or any that is free")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

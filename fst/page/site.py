@@ -24,6 +24,7 @@ from fst.nets.style_card import Card, parted_address, read_card, read_cards
 from fst.nets.style_file import MIN_SIDE, arrays_of, read_checked, read_whole
 from fst.nets.style_names import find_file, shipped_styles, trained_styles
 from fst.page.runtime import Runtime
+from fst.page.uploads import MOST_BYTES
 from fst.pictures.thumbnail import thumbnail_image
 
 OURS = (
@@ -127,6 +128,7 @@ def site_of(styles: Sequence[ChosenStyle], runtime: Runtime | None, *, server: b
         "fst": fst.__version__,
         "engines": runtime.engines if runtime is not None else [],
         "server": server,
+        "most_bytes": MOST_BYTES,
         "least_side": MIN_SIDE,
         "styles": listed,
     }

@@ -135,6 +135,9 @@ async function inBrowser(style, count) {
 }
 
 async function byServer(style, count) {
+  if (photo.file.size > about.most_bytes) {
+    throw new Error(`${photo.name} has more than ${about.most_bytes / 1e6} MB; make it smaller first`);
+  }
   busy(`Painting ${titled(style.name)}${count} at full size …`);
   const begun = performance.now();
   abort = new AbortController();
