@@ -43,7 +43,8 @@ class GraphOptions:
     node that computes a shape, which some runtimes need. ``inputs``, some of ``INPUTS``, are the
     controls of a pass that the graph takes beside the photo. ``floats`` has pixels, and a mask, as
     float32 in 0 .. 1 on both sides, which are rounded to 255ths. ``wide`` stores the weights in the
-    type that they are computed with, so that no node widens them.
+    type that they are computed with, so that no node widens them, and says how large kernels are,
+    for importers that want both.
     """
 
     half: bool = False
@@ -192,11 +193,13 @@ class Writer(Nodes):
 
     def conv(self, name: str, x: str, *, stride: int = 1) -> str:
         """``ConvLayer``: reflection padding by half the kernel, then the convolution."""
-        margin = self.tensors[f"{name}.weight"].shape[-1] // 2
+        side = self.tensors[f"{name}.weight"].shape[-1]
+        margin = side // 2
         pads = np.array([0, 0, margin, margin] * 2, np.int64)
         x = self.node("Pad", x, self.constant(f"pads{margin}", pads), mode="reflect")
         weights = (self.weight(f"{name}.weight"), self.weight(f"{name}.bias"))
-        return self.node("Conv", x, *weights, strides=[stride, stride])
+        kernel = {"kernel_shape": [side, side]} if self.options.wide else {}
+        return self.node("Conv", x, *weights, strides=[stride, stride], **kernel)
 
     def norm(self, name: str, x: str) -> str:
         weights = (self.row(f"{name}.weight"), self.row(f"{name}.bias"))

@@ -5,7 +5,8 @@ The facts and where they are from, as of November 2026:
 - OpenCV 4 has no shapes that are computed (opencv/opencv issues 18072 and 26141, 2020 to 2024: to
   be exported with a fixed size); OpenCV 5 has. Opsets and operators are those that were tried: 4.14
   ends at a Gather of colors without a word, 5.0 with an error, and both refuse a MatMul of one row
-  (``scripts/proofs/opencv_4.sh`` runs the tests of our graphs in OpenCV 4).
+  (``scripts/proofs/opencv_4.sh`` runs the tests of our graphs in OpenCV 4). 4.6 reads no float16
+  weights, and no convolution that leaves out the size of its kernel.
 - Unity's Sentis (Inference Engine): opsets 7 to 15 in its manual of 2.4 ("Supported models"), 25 in
   2.6 ("What's new"); operators and their types in "Supported ONNX operators". Its tensors are float
   or int, an ONNX uint8 is read as int, and ``TextureConverter`` makes floats in 0 .. 1 ("Convert a
@@ -45,6 +46,7 @@ class Target:
     opset: int = OPSET
     operators: frozenset[str] = OPERATORS
     types: frozenset[str] = frozenset(("uint8", "float32"))
+    wide: bool = False  # weights are stored in the type that they are computed with
     constant_norms: bool = False  # scales and shifts of instance norms stand in the file
     uint8_is_cast: bool = False  # a uint8 input goes into Cast alone
     cures: dict[str, str] = field(default_factory=dict)  # what is refused -> what to do
@@ -54,6 +56,7 @@ TARGETS = {
     "opencv": Target(
         "OpenCV 4",
         opsets=range(13, 29),
+        wide=True,
         operators=OPERATORS - {"Gather", "MatMul", "Shape"},  # MatMul: of one row of numbers
         cures={
             "Gather": "leave colors out of --inputs",
@@ -70,6 +73,7 @@ TARGETS = {
     "tensorrt": Target(
         "TensorRT",
         opsets=range(9, 26),
+        wide=True,
         constant_norms=True,
         uint8_is_cast=True,
         cures={"norms": "leave strength and styles out of --inputs, or export one painting"},
@@ -80,8 +84,7 @@ TARGETS = {
 
 def suited(target: Target, options: GraphOptions) -> GraphOptions:
     """The options of a graph as this target needs them, where nothing else was asked for."""
-    if target.constant_norms:
-        options = replace(options, wide=True)
+    options = replace(options, wide=options.wide or target.wide)
     if "uint8" not in target.types:
         options = replace(options, floats=True)
     return options
