@@ -198,8 +198,10 @@ class Writer(Nodes):
         pads = np.array([0, 0, margin, margin] * 2, np.int64)
         x = self.node("Pad", x, self.constant(f"pads{margin}", pads), mode="reflect")
         weights = (self.weight(f"{name}.weight"), self.weight(f"{name}.bias"))
-        kernel = {"kernel_shape": [side, side]} if self.options.wide else {}
-        return self.node("Conv", x, *weights, strides=[stride, stride], **kernel)
+        attributes: dict[str, Any] = {"strides": [stride, stride]}
+        if self.options.wide:
+            attributes["kernel_shape"] = [side, side]
+        return self.node("Conv", x, *weights, **attributes)
 
     def norm(self, name: str, x: str) -> str:
         weights = (self.row(f"{name}.weight"), self.row(f"{name}.bias"))
