@@ -8,7 +8,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check
 BACKEND ?= onnx
 LIGHT := light$(patsubst -onnx,,-$(BACKEND)).txt
 
-.PHONY: quickstart test lint format light clean
+.PHONY: quickstart test test-page lint format light clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/.samples
@@ -16,6 +16,14 @@ quickstart: .venv/.samples
 
 test: .venv/.dev
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest  # threads that spin make a busy machine crawl
+
+# in Chromium, which the system brings; npm brings what drives it, and the page's runtime
+test-page: .venv/.dev tests/browser/node_modules/.here
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m browser tests/test_page_in_browser.py
+
+tests/browser/node_modules/.here: tests/browser/package.json
+	cd tests/browser && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts
+	@touch $@
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

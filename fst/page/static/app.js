@@ -107,6 +107,7 @@ async function work() {
 async function inBrowser(style, count) {
   const expected = painter.secondsAPixel && painter.secondsAPixel * photo.size[0] * photo.size[1];
   let ticking = null;
+  busy(`Preparing ${titled(style.name)}${count} …`);
   const told = (words, share) => {
     clearInterval(ticking);
     busy(`${words}${words === "Painting" ? ` ${titled(style.name)}` : ""}${count} …`, share);
