@@ -206,29 +206,33 @@ def test_twelve_megapixels_are_reduced_and_memory_does_not_grow(
     url: str, styles: list[ChosenStyle], tmp_path: Path
 ) -> None:
     shot = photo(tmp_path / "large.jpg", 4000, 3000, quality=92)
+    again = [
+        ("photo", photo(tmp_path / "middle.png", 900, 700)),
+        ("until", "/ s, 900/.test(document.querySelector('#status').textContent)"),
+        ("memory",),
+    ]
     told = drive(
         url,
         ("photo", shot),
         ("select", "#format", "png"),
         ("style", "tiny"),
-        ("memory",),
-        ("photo", shot),
-        ("until", "/ s, /.test(document.querySelector('#status').textContent)"),
-        ("memory",),
         ("download", tmp_path / "made.png"),
+        *again,
+        *again,
+        *again,
     )
     words, trouble = told["results"][2]
     assert not trouble
     assert "2309×1732 pixels, reduced from 4000×3000" in words
-    assert Image.open(tmp_path / "made.png").size == (2309, 1732)
-    assert told["results"][6] < told["results"][3] + 150e6
+    memory = told["results"][6::3]
+    assert memory[2] < memory[0] + 50e6
     read = Image.open(shot)
     expected = Stylizer(styles[0].path)(read.resize((2309, 1732), Image.Resampling.LANCZOS))
     assert off(tmp_path / "made.png", expected) <= 4  # Chromium decodes a JPEG in its own way
 
 
 def test_webgpu_makes_the_same_picture(url: str, styles: list[ChosenStyle], tmp_path: Path) -> None:
-    """Its speed is nothing to go by: SwiftShader is a processor that plays a GPU, and slow at it."""
+    """Its speed is nothing to go by: SwiftShader is a processor that plays a GPU."""
     shot = photo(tmp_path / "shot.png", 71, 48)
     told = drive(
         f"{url}?engine=webgpu",

@@ -64,6 +64,7 @@ async function session(graph) {
     executionProviders: engine === "webgpu" ? ["webgpu", "wasm"] : ["wasm"],
     enableCpuMemArena: false, // it would keep several times what a pass takes
     enableMemPattern: false,
+    logSeverityLevel: 3, // that shapes are computed on the processor is no news
   });
   for (const [name, old] of sessions) {
     if (sessions.size < MOST_SESSIONS) break;
