@@ -30,7 +30,7 @@ from fst.pictures.sheet import contact_sheet, label
 
 STRENGTHS = (0.3, 0.6, 0.9)
 SIZES = (128, 256, 512)  # pixels, shorter side of the painting: the larger, the larger its strokes
-SIDE = 144  # pixels, shorter side of a tile
+SIDE = 184  # pixels, shorter side of a tile
 ITERATIONS = 10  # of L-BFGS, from the picture that the weights were solved with
 LABEL_HEIGHT = 44  # pixels: two lines
 

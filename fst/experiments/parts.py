@@ -33,6 +33,8 @@ from fst.training.datamodule import PhotoData
 from fst.training.divergence import StopOnDivergence
 from fst.training.lightning_internals import end_curves_at
 from fst.training.limits import EndInTime, require_sound, seconds_of
+from fst.training.run_status import NAME as STATUS
+from fst.training.run_status import RunStatus
 
 
 def build_data(config: Config) -> PhotoData:
@@ -204,6 +206,7 @@ def build_trainer(
         *shown,
         checkpoints,
         StopOnSignal(checkpoints=checkpoints),
+        RunStatus(file=run.path / STATUS),
     ]
     logger: Any = False
     if config.logger:
