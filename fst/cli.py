@@ -27,7 +27,6 @@ COMMANDS = {
     "benchmark": "time training and stylizing against a plain version of the same",
     "export": "write a style as one graph, for other programs: .onnx, .pt2, Core ML",
     "pack": "a folder for a model hub: a style, its model card, license and pictures",
-    "export": "write a style as one graph: .pt2 or .onnx",
     "runs": "what every run below a folder is doing, or has ended as",
     "sheet": "compare finished runs: pictures side by side and a ranked table",
     "download": "fetch torchvision's VGG weights ahead of time",
