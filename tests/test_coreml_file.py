@@ -58,6 +58,21 @@ def test_a_package_is_the_net(
     assert '"name": "s"' in described.metadata.userDefined["card"]
 
 
+def test_without_pytorch_a_package_is_compared_with_the_graph(
+    tiny_style: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("coremltools")
+    monkeypatch.setattr("fst.inference.graph_file.is_here", lambda package: False)
+    monkeypatch.setattr("fst.inference.parity.is_here", lambda package: False)
+    path = tmp_path / "t.mlpackage"
+    words = ["export", str(tiny_style), "--format", "coreml", "--size", "24x24", "-o", str(path)]
+    assert main(words) == 0
+    assert "parity with its ONNX graph at 1x24x24: largest" in capsys.readouterr().out
+
+
 def test_a_package_that_is_off_is_not_written(
     tiny_style: Path,
     tmp_path: Path,

@@ -148,7 +148,7 @@ def test_a_target_keeps_what_was_asked_for() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "say which file is wanted: --format pt2|onnx|aoti|coreml, or --for"),
+        ([], "say which file is wanted: --format pt2|onnx|aoti|coreml|web, or"),
         (["--for", "opencv"], "OpenCV 4 has no operator Shape as it is used here; give --size"),
         (["--for", "opencv", "--size", "40x40", "--inputs", "colors"], "leave colors out"),
         (["--for", "unity", "--opset", "27"], "Unity's Sentis reads opsets 7 to 25, and not 27"),

@@ -74,8 +74,9 @@ def _export(options: argparse.Namespace) -> int:
         print(f"  {name:<9} {INPUTS[name]}")
     at = ", ".join(parity["shapes"])
     if "max_difference" in parity:
+        other = "eager PyTorch" if "torch" in parity else "its ONNX graph"
         print(
-            f"parity with eager PyTorch at {at}: largest difference {parity['max_difference']} of "
+            f"parity with {other} at {at}: largest difference {parity['max_difference']} of "
             f"255, mean {parity['mean_difference']:.5f}"
         )
     else:
@@ -90,7 +91,7 @@ def _format(options: argparse.Namespace) -> tuple[str, Target | None]:
     if options.target is None:
         if options.format is None:
             raise FstError(
-                f"say which file is wanted: --format {'|'.join(FORMATS)}, or "
+                f"say which file is wanted: --format {'|'.join([*FORMATS, WEB])}, or "
                 f"--for {'|'.join(TARGETS)}"
             )
         return options.format, None

@@ -12,6 +12,7 @@ from fst.errors import FstError
 from fst.inference.controls import Controls, controlled
 from fst.nets.style_file import MIN_SIDE
 from fst.nets.trained_strength import picture_share
+from fst.system.installed import is_here
 
 # batch, height, width: the least, odd ones, more than one picture
 PARITY_SHAPES = ((1, MIN_SIDE, MIN_SIDE), (1, 17, 31), (2, 65, 48), (3, 33, 129), (1, 255, 339))
@@ -74,7 +75,7 @@ def measure_parity(
         "max_difference": largest,
         "mean_difference": total / count,
         **told,
-        "torch": version("torch"),
+        **({"torch": version("torch")} if is_here("torch") else {}),
     }
 
 
