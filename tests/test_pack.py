@@ -1,5 +1,6 @@
 """`fst pack`: a folder for a model hub, without the painting, that overwrites nothing."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,23 @@ def test_a_folder_has_what_a_hub_wants(tiny_style: Path, photo: Path, tmp_path: 
         Image.open(photo).resize(example.size, Image.Resampling.LANCZOS)
     )
     assert np.abs(np.asarray(example).astype(int) - np.asarray(expected)).mean() < 3
+
+
+def test_the_code_of_the_model_card_makes_the_picture(
+    tiny_style: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "hub"
+    words = ["pack", str(tiny_style), *MINE, "--photo", str(photo), "--onnx", "-o", str(folder)]
+    assert main(words) == 0
+    Image.open(photo).resize((70, 61)).save(folder / "photo.jpg")
+    monkeypatch.chdir(folder)
+    expected = np.asarray(Stylizer(tiny_style)("photo.jpg")).astype(int)
+    codes = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    assert len(codes) == 2
+    for code in codes:
+        exec(compile(code, "README.md", "exec"), {})
+        made = np.asarray(Image.open("picture.jpg"))  # which JPEG has changed a little
+        assert np.abs(made - expected).mean() < 3
 
 
 def test_one_painting_of_several_stands_alone(several: Path, photo: Path, tmp_path: Path) -> None:

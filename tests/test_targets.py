@@ -151,6 +151,7 @@ def test_a_target_keeps_what_was_asked_for() -> None:
         ([], "say which file is wanted: --format pt2|onnx|aoti|coreml|web, or"),
         (["--for", "opencv"], "OpenCV 4 has no operator Shape as it is used here; give --size"),
         (["--for", "opencv", "--size", "40x40", "--inputs", "colors"], "leave colors out"),
+        (["--for", "opencv", "--size", "40x40", "--half"], "reads no float16, which"),
         (["--for", "unity", "--opset", "27"], "Unity's Sentis reads opsets 7 to 25, and not 27"),
         (["--for", "unity", "--format", "pt2"], "does not run what --format pt2 writes"),
         (["--for", "coreml", "--format", "onnx"], "--for coreml is --format coreml"),

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 
 from fst.errors import FstError
 from fst.inference.onnx_graph import OPSET, GraphOptions
+from fst.inference.onnx_proto import ELEMENT_TYPES
 from fst.inference.onnx_read import Graph, Value, read_graph
 
 # of those that our graphs have; all three targets list them
@@ -46,6 +47,7 @@ class Target:
     opset: int = OPSET
     operators: frozenset[str] = OPERATORS
     types: frozenset[str] = frozenset(("uint8", "float32"))
+    constants: frozenset[str] = frozenset(ELEMENT_TYPES)  # what weights and sizes may be stored as
     wide: bool = False  # weights are stored in the type that they are computed with
     constant_norms: bool = False  # scales and shifts of instance norms stand in the file
     uint8_is_cast: bool = False  # a uint8 input goes into Cast alone
@@ -56,12 +58,14 @@ TARGETS = {
     "opencv": Target(
         "OpenCV 4",
         opsets=range(13, 29),
+        constants=frozenset(ELEMENT_TYPES) - {"float16"},
         wide=True,
         operators=OPERATORS - {"Gather", "MatMul", "Shape"},  # MatMul: of one row of numbers
         cures={
             "Gather": "leave colors out of --inputs",
             "MatMul": "leave styles out of --inputs, and strength if the net takes it",
             "Shape": "give --size HEIGHTxWIDTH",
+            "float16": "leave out --half",
         },
     ),
     "unity": Target(
@@ -105,6 +109,9 @@ def require_runnable(target: Target, data: bytes) -> None:
     for value in [*graph.inputs, *graph.outputs]:
         if value.kind not in target.types:
             raise _refused(target, f"takes no {value.kind}, which {value.name} is", value.kind)
+    for name, kind in graph.constants.items():
+        if kind not in target.constants:
+            raise _refused(target, f"reads no {kind}, which {name} is stored as", kind)
     if target.uint8_is_cast:
         _require_cast(target, graph, graph.inputs)
     if target.constant_norms:
