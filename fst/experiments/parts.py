@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,13 +25,15 @@ from fst.loss.strength import PROBES, calibrate
 from fst.pictures.image import resize_shorter, to_image, to_tensor
 from fst.pictures.painting import Painting, load_painting
 from fst.system.console import say
-from fst.training.callbacks import DataWait, Previews, Progress, SkippedPhotos
+from fst.system.progress import moves_here, vanishing_line
+from fst.training.callbacks import DataWait, Previews, SkippedPhotos
 from fst.training.checkpoint_files import Checkpoint
 from fst.training.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
 from fst.training.datamodule import PhotoData
 from fst.training.divergence import StopOnDivergence
 from fst.training.lightning_internals import end_curves_at
 from fst.training.limits import EndInTime, require_sound, seconds_of
+from fst.training.progress import Progress
 from fst.training.run_status import NAME as STATUS
 from fst.training.run_status import RunStatus
 
@@ -58,10 +59,14 @@ def build_losses(
     photos: Callable[[], Tensor],
     known: Sequence[Mapping[str, float] | None],
 ) -> PerceptualLoss | PaintingsLoss:
-    """The loss of one painting, or of several; ``known`` are the weights that are, one each."""
+    """The loss of one painting, or of several; ``known`` are the weights that are, one each.
+
+    Solving for those that are not takes its time, of which a terminal is told.
+    """
     losses = []
     for (config, painting), weights in zip(styles, known, strict=True):
-        loss = build_loss(config, painting, network, photos, weights)
+        with vanishing_line("iterations") as tell:
+            loss = build_loss(config, painting, network, photos, weights, tell=tell)
         if len(styles) > 1 and weights is None and config.loss.calibrated:
             say(f"               {config.style.name}: style {loss.style_weight:.3g}")
         losses.append(loss)
@@ -82,12 +87,14 @@ def build_loss(
     network: LossNetwork,
     photos: Callable[[], Tensor],
     known: Mapping[str, float] | None = None,
+    *,
+    tell: Callable[[int, int], None] | None = None,
 ) -> PerceptualLoss:
     """The configured loss against a painting; the style's weights multiply the loss's.
 
     Those that are known to suit a painting in the paper's units count where those units do. A
     calibrated loss solves for its weights on ``photos()`` (B, 3, H, W), RGB in [0, 1], unless they
-    are ``known`` from before.
+    are ``known`` from before; ``tell`` hears how far that is, as of ``calibrate``.
     """
     options = config.loss.plain()
     calibrated = options["calibrated"]
@@ -104,7 +111,7 @@ def build_loss(
                     f"loss.{key}={options[key]} has no effect in loss=calibrated, which solves for "
                     "it; say style.strength=0.7, or loss=relative for weights of your own"
                 )
-        solved = calibrate(loss, photos(), strength=strength, tv=loss.weights.tv)
+        solved = calibrate(loss, photos(), strength=strength, tv=loss.weights.tv, tell=tell)
         base = solved.weights
     elif strength != 0.5:
         raise FstError(
@@ -183,7 +190,7 @@ def build_trainer(
     options.pop("enable_progress_bar")
     in_time = EndInTime(seconds_of(options.pop("max_time", None)))
     require_sound(options, data)
-    terminal = sys.stderr.isatty() and config.trainer.enable_progress_bar
+    terminal = moves_here() and config.trainer.enable_progress_bar
     every = config.trainer.log_every_n_steps
     divergence = StopOnDivergence(
         action=config.on_divergence,
@@ -199,7 +206,7 @@ def build_trainer(
     )
     callbacks: list[pl.Callback] = [
         in_time,
-        Progress(terminal=terminal, every=every),
+        Progress(terminal=terminal, every=every, compiles=bool(config.get("compile"))),
         DataWait(every=every),
         divergence,
         SkippedPhotos(report=run.skipped_photos, known=data.unreadable),
@@ -223,6 +230,7 @@ def build_trainer(
             plugins=[WholeFiles(checkpoint)],
             default_root_dir=run.path,
             use_distributed_sampler=False,  # the sampler knows the processes itself
+            enable_progress_bar=False,  # ours is another
             enable_model_summary=False,
             enable_checkpointing=False,
             num_sanity_val_steps=0,

@@ -13,8 +13,8 @@ from fst.loss.paintings_loss import PaintingsLoss
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_card import Card
 from fst.system.machine import machine
-from fst.training.callbacks import Progress
 from fst.training.datamodule import PhotoData
+from fst.training.progress import Progress
 
 
 def build_cards(

@@ -9,6 +9,7 @@ until the balance is right.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -77,13 +78,15 @@ def calibrate(
     strength: float,
     tv: float,
     begin: Calibration | None = None,
+    tell: Callable[[int, int], None] | None = None,
 ) -> Calibration:
     """The weights under which the optimum of ``loss`` has the balance of ``strength``.
 
     photos (B, 3, H, W), RGB in [0, 1], at the size they will be stylized at; ``loss`` is relative,
     its own weights are not looked at. ``tv`` is the weight of total variation over the mean of
     that of the photos and of the painting, as one of fine strokes may show them. ``begin``, of
-    another strength of the same photos and painting, saves most of the way. Deterministic.
+    another strength of the same photos and painting, saves most of the way. ``tell`` hears how many
+    iterations are done, and of how many at most. Deterministic.
     Raises ``FstError`` for a strength outside 0 .. 1, and where there is no style to win.
     """
     wanted = math.log(balance_at(strength))
@@ -102,6 +105,8 @@ def calibrate(
     painted = loss.style_variation * photos.shape[-2] * photos.shape[-1]
     own = max((float(before.total_variation) + painted) / 2, 1e-12)
 
+    tried: list[tuple[float, float]] = []
+
     def solve(weight: float, start: Tensor) -> tuple[Tensor, float, float]:
         def objective(image: Tensor) -> Tensor:
             terms = bare.compare(image, target)
@@ -111,6 +116,8 @@ def calibrate(
         image = start
         for iterate in optimize(objective, start, method="lbfgs"):
             image = iterate.image
+            if tell is not None:
+                tell(len(tried) * ITERATIONS + iterate.number, ROUNDS * ITERATIONS)
             if iterate.number == ITERATIONS:
                 break
         with torch.no_grad():
@@ -121,7 +128,6 @@ def calibrate(
     if begin is not None:
         further = wanted - math.log(balance(begin.content_lost, begin.style_left))
         log_weight, image = math.log(begin.weights.style * style_before) + further, begin.picture
-    tried: list[tuple[float, float]] = []
     outcomes: dict[float, tuple[float, float, Tensor]] = {}
     for _ in range(ROUNDS):
         image, lost, left = solve(math.exp(log_weight), image)

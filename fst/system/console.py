@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import math
 import os
+import re
 import sys
+import time
 import unicodedata
 import warnings
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Protocol, TextIO
 
 HUSHED = (
     ".*does not have many workers.*",  # two are plenty for one net on a CPU
@@ -29,10 +32,58 @@ def first_process() -> bool:
     return all(int(os.environ.get(variable, "0")) == 0 for variable in ranks)
 
 
-def say(line: str) -> None:
-    """Print a line, on the first process only."""
-    if first_process():
-        print(shown(line), flush=True)
+LABEL = re.compile(r"(?P<label>[a-z][a-z ]{0,12}[a-z]) {2,}(?=\S)")  # of 15 columns, see ``say``
+LOG_VARIABLE = "FST_LOG"  # json: lines are for programs; tells other processes and jobs of it
+BOLD, YELLOW, RED, PLAIN = "\x1b[1m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
+
+
+class MovingLine(Protocol):
+    """The last line of a terminal, which changes in its place (``fst.system.progress``)."""
+
+    def aside(self, say: Callable[[], None]) -> None:
+        """Let ``say`` print above it."""
+
+
+MOVING: list[MovingLine] = []  # the last one is what the terminal shows
+
+
+def say(line: str, **facts: Any) -> None:
+    """Print a line, on the first process only; a label in its first 15 columns is bold.
+
+    With ``--log json`` it is an object with the time, the label as ``event``, the rest as ``text``,
+    and ``facts``, which are for programs alone.
+    """
+    if not first_process():
+        return
+    text = shown(line)
+    found = LABEL.match(text)
+    label = found["label"] if found and found.end() == 15 else ""
+    if as_json():
+        told = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": label.replace(" ", "_")}
+        told |= {"text": line[15:] if label else line.strip(), **facts}
+        text = json.dumps(told, default=str)
+    elif label:
+        text = painted(label, YELLOW if label == "note" else BOLD) + text[len(label) :]
+
+    def tell() -> None:
+        print(text, flush=True)
+
+    if MOVING:
+        MOVING[-1].aside(tell)
+    else:
+        tell()
+
+
+def as_json() -> bool:
+    """Whether ``--log json`` was given: what is said is for programs."""
+    return os.environ.get(LOG_VARIABLE) == "json"
+
+
+def painted(text: str, color: str, stream: TextIO | None = None) -> str:
+    """Text in a color, if ``stream`` (stdout) is a terminal and nobody has asked for no color."""
+    stream = sys.stdout if stream is None else stream
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or as_json()
+    return text if plain or not stream.isatty() else f"{color}{text}{PLAIN}"
 
 
 def shown(text: object) -> str:

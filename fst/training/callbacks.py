@@ -1,4 +1,4 @@
-"""What is shown beside the training step: previews, progress, photos skipped and waited for."""
+"""What is shown beside the training step: previews, photos skipped and waited for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
@@ -18,7 +17,7 @@ from fst.data.dataset import PhotoBatch
 from fst.data.photo_files import read_photo
 from fst.pictures.image import Picture, save_picture, to_image, to_tensor
 from fst.pictures.sheet import contact_sheet
-from fst.system.console import duration, say
+from fst.system.console import say
 from fst.training.datamodule import TimedLoader
 from fst.training.lightning_internals import at_step_boundary
 from fst.training.lightning_module import FastStyleTransfer
@@ -145,84 +144,6 @@ def read_skipped(report: Path) -> list[str]:
         return []
     text = report.read_text(encoding="utf-8", errors="surrogateescape")
     return [line.split("\t")[0] for line in text.splitlines()]
-
-
-class Progress(TQDMProgressBar):
-    """The bar on a terminal (ETA and the three terms); plain lines where there is none.
-
-    Also logs ``images_per_s`` and ``learning_rate`` every ``every`` steps.
-    """
-
-    def __init__(self, *, terminal: bool, every: int) -> None:
-        super().__init__(refresh_rate=1 if terminal else 0)
-        self.every = every
-        self.terminal = terminal
-        self._mark = (0.0, 0)
-        self._images = 0
-        self._started = (0.0, 0)
-        self._before_s = 0.0
-        self._terms: dict[str, float] = {}  # Lightning's own would be taken off the GPU each step
-
-    def elapsed_s(self) -> float:
-        """Seconds of training so far, those before a resume included."""
-        return self._before_s + (time.monotonic() - self._started[0] if self._started[0] else 0.0)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: the seconds of training so far."""
-        return {"elapsed_s": self.elapsed_s()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Count on from the seconds that a checkpoint has."""
-        self._before_s = float(state_dict["elapsed_s"])
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """What the bar shows: the terms as they were last fetched."""
-        return dict(self._terms)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock; the speed is measured from here."""
-        super().on_train_start(trainer, pl_module)
-        self._started = (time.monotonic(), trainer.global_step)
-        self._mark, self._images = (time.monotonic(), trainer.global_step), 0
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: PhotoBatch,
-        batch_idx: int,
-    ) -> None:
-        """Every ``every`` steps: log speed and rate, show or print the terms."""
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        self._images += len(batch.paths) * trainer.world_size
-        step = trainer.global_step
-        if step % self.every or step == self._mark[1]:
-            return
-        now = time.monotonic()
-        speed = self._images / max(now - self._mark[0], 1e-9)
-        pl_module.log("images_per_s", speed)
-        lr = trainer.optimizers[0].param_groups[0]["lr"]
-        pl_module.log("learning_rate", lr)
-        self._mark, self._images = (now, step), 0
-        if self.terminal or self._speak(step, trainer):
-            self._terms = {
-                k.removeprefix("train/"): float(v)
-                for k, v in trainer.callback_metrics.items()
-                if k.startswith("train/")
-            }
-        if not self.terminal and trainer.is_global_zero and self._speak(step, trainer):
-            named = "  ".join(f"{k} {v:.4g}" for k, v in self._terms.items())
-            per_step = (now - self._started[0]) / (step - self._started[1])
-            left = duration(per_step * (int(trainer.max_steps) - step))
-            print(
-                f"step {step}/{trainer.max_steps}  {named}  {speed:.1f} images/s  ETA {left}",
-                flush=True,
-            )
-
-    def _speak(self, step: int, trainer: pl.Trainer) -> bool:
-        every = max(self.every, int(trainer.max_steps) // 100)
-        return step % every < self.every or step == trainer.max_steps
 
 
 class DataWait(pl.Callback):

@@ -12,6 +12,7 @@ from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
 from fst.errors import FstError
+from fst.system.console import say
 from fst.system.signals import STOP, WARNINGS, requeue
 from fst.training.checkpoint_files import Checkpoint, Checkpoints, read_checkpoint, write_checkpoint
 from fst.training.lightning_internals import (
@@ -191,7 +192,7 @@ class StopOnSignal(pl.Callback):
         step = trainer.global_step
         if trainer.is_global_zero:
             if number in WARNINGS and step > self._first_step and (job := requeue()):
-                print(f"\nstopped at step {step}; job {job} is queued again", flush=True)
+                say(f"stopped at step {step}; job {job} is queued again", event="stopped")
             else:
-                print(f"\nstopped at step {step}; the same command resumes from there", flush=True)
+                say(f"stopped at step {step}; the same command resumes from there", event="stopped")
         raise SystemExit(128 + number)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fst.errors import FstError
+from fst.system.console import say
 from fst.training.checkpoint_files import Checkpoints, not_finite
 from fst.training.lightning_internals import at_step_boundary
 
@@ -178,10 +179,10 @@ class StopOnDivergence(pl.Callback):
         self._norm = _norm(_weights(trainer.lightning_module))
         if trainer.is_global_zero:
             rate = optimizer.param_groups[0]["lr"]
-            print(
-                f"\n{sentence}: rolled back to the state of step {good_step}, learning rate "
+            say(
+                f"{sentence}: rolled back to the state of step {good_step}, learning rate "
                 f"{rate:.3g} ({self.used} of {self.rollbacks} rollbacks)",
-                flush=True,
+                event="rollback",
             )
 
 
