@@ -10,7 +10,7 @@ from importlib import import_module
 
 import fst
 from fst.errors import FstError
-from fst.system.console import shown
+from fst.system.console import LOG_VARIABLE, RED, as_json, painted, say, shown
 from fst.system.installed import is_of_full, needs_full, usage_of
 from fst.system.memory import available_memory, bound_of_memory, says_no_memory
 from fst.system.signals import STOP
@@ -36,6 +36,7 @@ COMMANDS = {
 }
 HYDRA_COMMANDS = {"train", "distill", "optimize", "evaluate"}
 COMMAND_VARIABLE = "FST_VERB"
+LOGS = ("text", "json")  # how the commands that Hydra composes for say what they do
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,20 +64,20 @@ def main(argv: list[str] | None = None) -> int:
         unknown = f"unknown command '{shown(command)}'{mean}; use one of {known}"
         print(f"fst: {unknown}", file=sys.stderr)
         return 2
+    before = os.environ.get(LOG_VARIABLE)
     try:
         with STOP.watching():
             if command in HYDRA_COMMANDS:
+                rest = without_log(rest)
                 os.environ[COMMAND_VARIABLE] = command
             code = import_module(f"fst.commands.{command}").main(rest)
             sys.stdout.flush()
             return int(code or 0)
     except FstError as error:
-        print(f"fst {command}: {shown(error)}", file=sys.stderr)
-        return error.exit_code
+        return failed(f"fst {command}: {shown(error)}", error.exit_code)
     except SystemExit as stop:  # argparse and Hydra end so; a sentence is a user's mistake
         if isinstance(stop.code, str):
-            print(shown(stop.code), file=sys.stderr)
-            return 2
+            return failed(shown(stop.code), 2)
         return int(stop.code or 0)
     except KeyboardInterrupt:
         print(f"\nfst {command}: stopped", file=sys.stderr)
@@ -103,6 +104,33 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        if before is None:
+            os.environ.pop(LOG_VARIABLE, None)
+
+
+def without_log(words: list[str]) -> list[str]:
+    """The words of a command but ``--log json``, which is kept in mind; ``FstError`` if another."""
+    kept, left = [], list(words)
+    while left:
+        word = left.pop(0)
+        if word.partition("=")[0] != "--log":
+            kept.append(word)
+            continue
+        kind = word[6:] if "=" in word else left.pop(0) if left else ""
+        if kind not in LOGS:
+            raise FstError(f"--log {kind} is unknown; use one of {', '.join(LOGS)}")
+        os.environ[LOG_VARIABLE] = kind
+    return kept
+
+
+def failed(sentence: str, code: int) -> int:
+    """Say why a command did not do what was asked, in red on a terminal; returns its exit code."""
+    who, colon, why = sentence.partition(": ")
+    print(painted(who + colon, RED, sys.stderr) + why, file=sys.stderr)
+    if as_json():
+        say(why or who, event="error", exit_code=code)
+    return code
 
 
 def usage() -> str:

@@ -34,7 +34,7 @@ FILES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "another's logger": (
         "logger/x.yaml",
-        "_target_: pytorch_lightning.loggers.WandbLogger\nsave_dir: .",
+        "_target_: pytorch_lightning.loggers.CometLogger\nsave_dir: .",
         ["logger=x"],
     ),
     "a callback": (

@@ -20,9 +20,8 @@ from omegaconf import DictConfig
 
 from fst.data.photo_files import file_size
 from fst.errors import FailedRun
-from fst.experiments.code_in_configs import LOGGERS
-from fst.experiments.config import Config
 from fst.experiments.flags import Asked, part
+from fst.experiments.loggers import keep_ids
 from fst.experiments.notes import notes
 from fst.experiments.parts import (
     build_data,
@@ -33,8 +32,9 @@ from fst.experiments.parts import (
     build_trainer,
     calibration_photos,
 )
-from fst.experiments.run_card import build_cards, log_hyperparameters
+from fst.experiments.run_card import build_cards, settings_told
 from fst.experiments.run_folder import RunFolder, checkpoint_to_resume
+from fst.experiments.run_texts import note_end, note_start, say_result
 from fst.experiments.settings import check_settings, run_hydra
 from fst.experiments.settle import settle
 from fst.experiments.warm_start import best_row, find_start, known_weights
@@ -42,16 +42,17 @@ from fst.inference.bfloat16 import LARGEST, PHOTOS, bfloat16_difference
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.nets.style_card import Card, cards_trusted
 from fst.nets.style_file import save_styles
-from fst.nets.style_names import shipped_styles, trained_styles
 from fst.nets.transformer_net import TransformerNet
+from fst.pictures.image import Picture, save_picture
 from fst.system.console import hush_libraries, say
 from fst.system.files import fingerprint
 from fst.system.paths import user_path
-from fst.training.callbacks import read_skipped
 from fst.training.fitting import fit, say_estimate, validate
+from fst.training.journal import note_settings
 from fst.training.lightning_module import FastStyleTransfer, require_choices
 from fst.training.limits import ended_early
 from fst.training.outcome import Outcome
+from fst.training.previews import Previews
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -114,7 +115,7 @@ def train(composed: DictConfig) -> Path:
     done = checkpoint.step if checkpoint else 0
     if path.exists() and done >= config.trainer.max_steps:
         say(f"{run.path} is trained already; resume=false trains another beside it")
-        _say_end(config, run, path, styles[0][0].style.name)
+        say_result(config, run, path, styles[0][0].style.name)
         return path
     previews, outcome = build_previews(config, run, data, styles), Outcome(data)
     trainer = build_trainer(config, run, data, previews, outcome, checkpoint=checkpoint)
@@ -168,6 +169,11 @@ def train(composed: DictConfig) -> Path:
             kept = found._asdict() if isinstance(found, Weights) else [w._asdict() for w in found]
             run.write_about("train", config.plain(), inputs, weights=kept, warm_start=origin)
             say_estimate(trainer, module, data)
+        told = settings_told(config, loss, origin)
+        if trainer.is_global_zero:
+            note_start(trainer, config, run, data, done)
+            note_settings(trainer, told, resumed=done > 0)
+            keep_ids(run, trainer.loggers)
         fit(trainer, module, data, run.checkpoints, checkpoint, keep=config.checkpoints_kept)
         if done >= config.trainer.max_steps:
             previews.show(trainer, module)  # curves were taken to end before this step
@@ -176,17 +182,20 @@ def train(composed: DictConfig) -> Path:
             cards = build_cards(config, trainer, [one for one, _ in styles], loss, data, origin)
             failure = outcome.judge(trainer, module)
             if failure is None:
+                _save_picture(run.picture_file(name), previews, module, trainer.global_step)
                 for row, card in enumerate(cards):
+                    card.training["untouched"] = outcome.untouched
                     own = net.of_painting(row) if len(cards) > 1 else net
                     card.bf16 = bfloat16_difference(own, data.held_out(PHOTOS, LARGEST))
             _save(run, name, net, cards, half=config.half, failure=failure)
-            log_hyperparameters(trainer, config, origin)
+            note_settings(trainer, told, ended=True)
+            note_end(trainer, config, run, data, cards)
             if failure:
                 raise FailedRun(f"{run.failed_file(name)} is no style to use: {failure}")
             early = ended_early(trainer, config.trainer.max_time)
             if early is not None:
                 say(f"ended early    {early}; the style file is of that step")
-            _say_end(config, run, path, styles[0][0].style.name)
+            say_result(config, run, path, styles[0][0].style.name)
     return path
 
 
@@ -206,30 +215,13 @@ def _save(
         failed.unlink(missing_ok=True)  # of a run that was resumed and has now ended well
 
 
+def _save_picture(file: Path, previews: Previews, module: FastStyleTransfer, step: int) -> None:
+    """Photos, painting and results as the run ends, where previews are made at all."""
+    sheet = previews.sheet(module, step)
+    if sheet is not None:
+        save_picture(file, Picture(rgb=sheet), quality=92)
+
+
 def _chosen(group: str) -> str | None:
     """Which file of a group of settings was chosen, as far as Hydra is at work."""
     return HydraConfig.get().runtime.choices.get(group) if HydraConfig.initialized() else None
-
-
-def _say_end(config: Config, run: RunFolder, path: Path, painting: str) -> None:
-    """``painting`` is the name of the first or only painting of the net."""
-    reports = run.path.glob(f"{run.skipped_photos.stem}*")
-    skipped = {photo for report in reports for photo in read_skipped(report)}
-    if skipped:
-        say(f"skipped        {len(skipped)} unreadable photos, named in {run.skipped_photos}")
-    say(f"style file     {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    address = path if config.style.name == painting else Path(f"{path}:{painting}")
-    known = {**trained_styles(), **shipped_styles()}.get(painting)  # as fst stylize looks for it
-    by_name = known is not None and known.resolve() == address.resolve()
-    say(f'try it         fst stylize PHOTO.jpg --style "{painting if by_name else address}"')
-    say(f"curves         {_curves(config, run)}")
-
-
-def _curves(config: Config, run: RunFolder) -> str:
-    """How the curves of a run are looked at, by its logger."""
-    if LOGGERS[config.logger["_target_"]] != "CSVLogger":
-        return f'tensorboard --logdir "{run.path.parent}"'
-    place = Path(str(config.logger.get("save_dir", run.path)), str(config.logger.get("name", "")))
-    tables = sorted(place.glob("**/metrics.csv"), key=lambda table: table.stat().st_mtime)
-    table = tables[-1] if tables else place
-    return f"{table}: a table for any spreadsheet; logger=tensorboard draws them"

@@ -19,7 +19,11 @@ LOGGERS = {
     "pytorch_lightning.loggers.tensorboard.TensorBoardLogger": "TensorBoardLogger",
     "pytorch_lightning.loggers.CSVLogger": "CSVLogger",
     "pytorch_lightning.loggers.csv_logs.CSVLogger": "CSVLogger",
+    "pytorch_lightning.loggers.WandbLogger": "WandbLogger",
+    "pytorch_lightning.loggers.MLFlowLogger": "MLFlowLogger",
 }
+SENDING = ("offline", "tracking_uri", "entity", "project", "host", "settings")  # of loggers
+
 SUBMITIT = "hydra_plugins.hydra_submitit_launcher.submitit_launcher."
 SLURM = f"{SUBMITIT}SlurmLauncher"
 BASIC = "hydra._internal.core_plugins.basic_"
@@ -94,9 +98,20 @@ def require_no_code(config: Mapping[Any, Any], words: Sequence[str]) -> None:
         for key, value in logger.items():
             if not _is_scalar(value):
                 raise FstError(f"logger.{key}={value}: a logger's arguments are plain values")
+            _require_kept_here(key, value, words)
     hydra = config.get("hydra")
     if isinstance(hydra, Mapping):
         _require_plain_hydra(hydra, words)
+
+
+def _require_kept_here(key: Any, value: Any, words: Sequence[str]) -> None:
+    """Raise ``FstError`` where a file would have a logger send a run to somebody's server."""
+    said = {word.partition("=")[0].lstrip("+") for word in words}
+    if key in SENDING and value not in (None, True, "fst") and f"logger.{key}" not in said:
+        raise FstError(
+            f"logger.{key}={value} comes from a config file, and could send the run to a "
+            "stranger; give it on the command line if it is yours"
+        )
 
 
 def _require_plain_hydra(hydra: Mapping[Any, Any], words: Sequence[str]) -> None:

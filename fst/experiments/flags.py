@@ -166,6 +166,20 @@ def named(command: str, words: Sequence[str]) -> list[str]:
     return [*made, *given]
 
 
+def several_loggers(words: Sequence[str]) -> list[str]:
+    """``logger=[a,b]`` as the settings that it means: ``logger=a`` and ``also_log=[b]``."""
+    made = []
+    for word in words:
+        key, _, value = word.partition("=")
+        names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+        if key == "logger" and value.startswith("[") and value.endswith("]"):
+            made += [f"logger={names[0]}" if names else "logger=none"]
+            made += [f"also_log=[{','.join(names[1:])}]"] if names[1:] else []
+        else:
+            made.append(word)
+    return made
+
+
 STYLES = ("style", "style.image", "style.painted", "style.file", "styles")
 USES = {
     "train": "fst train PAINTING PHOTOS",

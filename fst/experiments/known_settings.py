@@ -51,6 +51,7 @@ SETTINGS = {
     "on_divergence": Setting(may_change=True),
     "rollbacks": Setting("whole", may_change=True),
     "logger": Setting(may_change=True),
+    "also_log": Setting(may_change=True),
     "previews": Setting(may_change=True),
     "previews.every": Setting("whole", least=1, may_change=True),
     "previews.photos": Setting("whole", may_change=True),

@@ -163,7 +163,11 @@ def _faults(
 
 
 MORE = {"trainer.deterministic", "trainer.benchmark"}  # truth values that may be a word, or null
-OPTIONAL = ("trainer.max_time", "trainer.limit_train_batches")  # came later than users' own files
+OPTIONAL = (
+    "trainer.max_time",
+    "trainer.limit_train_batches",
+    "also_log",
+)  # came later than users' own files
 
 
 def unknown_key(command: str, key: str) -> str:

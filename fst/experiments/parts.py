@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import MISSING
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from fst.data.held_photos import HeldPhotos
 from fst.errors import FstError
-from fst.experiments.code_in_configs import LOGGERS
 from fst.experiments.config import Config
 from fst.experiments.known_settings import NOT_OF_THE_LOSS, card_only
+from fst.experiments.loggers import build_loggers
 from fst.experiments.run_folder import RunFolder
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
@@ -26,13 +24,13 @@ from fst.pictures.image import resize_shorter, to_image, to_tensor
 from fst.pictures.painting import Painting, load_painting
 from fst.system.console import say
 from fst.system.progress import moves_here, vanishing_line
-from fst.training.callbacks import DataWait, Previews, SkippedPhotos
+from fst.training.callbacks import DataWait, SkippedPhotos
 from fst.training.checkpoint_files import Checkpoint
 from fst.training.checkpointing import KeepCheckpoints, StopOnSignal, WholeFiles
 from fst.training.datamodule import PhotoData
 from fst.training.divergence import StopOnDivergence
-from fst.training.lightning_internals import end_curves_at
 from fst.training.limits import EndInTime, require_sound, seconds_of
+from fst.training.previews import Previews
 from fst.training.progress import Progress
 from fst.training.run_status import NAME as STATUS
 from fst.training.run_status import RunStatus
@@ -162,18 +160,6 @@ def in_one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def build_logger(config: Config) -> Any:
-    """The configured logger, one of ``LOGGERS``; nothing else that a config names is built."""
-    options = config.logger.plain()
-    named = LOGGERS.get(options.pop("_target_", None))
-    if named is None:
-        raise FstError(f"logger={config.logger.plain()} is not one that fst builds; say logger=csv")
-    try:
-        return getattr(pl.loggers, named)(**options)
-    except (TypeError, ValueError) as error:
-        raise FstError(f"the logger refuses these settings: {error}") from None
-
-
 def build_trainer(
     config: Config,
     run: RunFolder,
@@ -215,19 +201,14 @@ def build_trainer(
         StopOnSignal(checkpoints=checkpoints),
         RunStatus(file=run.path / STATUS),
     ]
-    logger: Any = False
-    if config.logger:
-        logger = build_logger(config)
-    if isinstance(logger, TensorBoardLogger):  # a run that was killed left steps that come again
-        end_curves_at(logger, checkpoint.step if checkpoint else 0)
     try:
         return pl.Trainer(
             **options,
             max_epochs=1,  # one long epoch; the loader reshuffles at each pass over the photos
             check_val_every_n_epoch=None,
             callbacks=callbacks,
-            logger=logger,
-            plugins=[WholeFiles(checkpoint)],
+            logger=build_loggers(config, run, checkpoint),
+            plugins=[WholeFiles(checkpoint, max_steps=config.trainer.max_steps)],
             default_root_dir=run.path,
             use_distributed_sampler=False,  # the sampler knows the processes itself
             enable_progress_bar=False,  # ours is another

@@ -95,19 +95,20 @@ def _final(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
     }
 
 
-def log_hyperparameters(
-    trainer: pl.Trainer, config: Config, origin: Mapping[str, Any] | None
-) -> None:
-    """Hyperparameters beside the final losses and artifacts: TensorBoard compares runs."""
-    final = {**_final(trainer, "val/"), **_final(trainer, "val_artifacts/")}
-    parameters = {
+def settings_told(
+    config: Config, loss: PerceptualLoss | PaintingsLoss, origin: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What loggers are told of a run's settings: with the weights as they were solved for."""
+    found = None if isinstance(loss, PaintingsLoss) else loss.weights
+    return {
         "style": config.style.name,
+        "strength": config.style.strength if config.loss.calibrated else "",
+        "content_weight": "" if found is None else found.content,
+        "style_weight": "" if found is None else found.style,
+        "tv_weight": "" if found is None else found.tv,
         "paintings": 1 if config.styles is None else len(config.styles),
         "loss_network": config.loss_network.file or config.loss_network.name,
-        **{key: config.loss[key] for key in ("content_weight", "style_weight", "tv_weight")},
-        **{f"{key}_multiplier": value for key, value in config.style.weights.items()},
         "style_size": config.style.size,
-        "strength": config.style.strength if config.loss.calibrated else "",
         "warm_start": (origin or {}).get("name", ""),
         **config.optimizer,
         **config.net,
@@ -116,9 +117,3 @@ def log_hyperparameters(
         "max_steps": config.trainer.max_steps,
         "seed": config.seed,
     }
-    for logger in trainer.loggers:
-        if isinstance(logger, pl.loggers.TensorBoardLogger):
-            logger.log_hyperparams(parameters, {f"final/{k}": v for k, v in final.items()})
-            logger.save()
-        else:
-            logger.log_hyperparams(parameters)

@@ -75,6 +75,10 @@ class RunFolder:
         """The file of the trained style of that name."""
         return self.path / f"{name}.safetensors"
 
+    def picture_file(self, name: str) -> Path:
+        """The picture of what came out: photo, painting and result."""
+        return self.path / f"{name}.jpg"
+
     def failed_file(self, name: str) -> Path:
         """The file of a net that is no style: no name finds it, as the folder is not called so."""
         return self.path / f"{name}.failed.safetensors"

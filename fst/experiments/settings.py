@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 import fst
 from fst.errors import FstError
 from fst.experiments.config import Config, resolved
-from fst.experiments.flags import Asked, for_hydra, named, part, require_sense
+from fst.experiments.flags import Asked, for_hydra, named, part, require_sense, several_loggers
 from fst.experiments.hydra_internals import checked_composition, require_launcher
 from fst.experiments.known_settings import SETTINGS, keys_of
 from fst.experiments.known_words import (
@@ -154,7 +154,7 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
         return
     require_sense(asked)
     if "--shell-completion" not in asked.flags:
-        asked.words = named(name, asked.words)
+        asked.words = several_loggers(named(name, asked.words))
         asked.words = [] if "--hydra-help" in asked.flags else prepared(asked)
         require_meant(asked.words, sweep=asked.sweep, shown=asked.shows)
 

@@ -19,6 +19,7 @@ from fst.training.lightning_internals import (
     agreed,
     at_step_boundary,
     let_batches_follow,
+    let_steps_follow,
     log_now,
     validate_between_steps,
     validation_follows,
@@ -32,11 +33,11 @@ class WholeFiles(CheckpointIO):
 
     Lightning's own files are staged in $TMPDIR and not flushed to the disk. A failure is kept in
     ``failure``, for all processes to hear of. The checkpoint that is resumed from is ``known``: it
-    is not read again.
+    is not read again. ``max_steps`` is how many the run shall have.
     """
 
-    def __init__(self, known: Checkpoint | None = None) -> None:
-        self.known = known
+    def __init__(self, known: Checkpoint | None = None, *, max_steps: int = 0) -> None:
+        self.known, self.max_steps = known, max_steps
         self.failure: str | None = None
 
     def save_checkpoint(
@@ -53,7 +54,10 @@ class WholeFiles(CheckpointIO):
     ) -> dict[str, Any]:
         """The state in a file; ``FstError`` as of ``read_checkpoint``."""
         if self.known is not None and Path(path) == self.known.path:
-            return copy.deepcopy(self.known.state)  # the optimizer changes what it is given
+            state = copy.deepcopy(self.known.state)  # the optimizer changes what it is given
+            if self.known.step < self.max_steps:
+                let_steps_follow(state)
+            return state
         return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:

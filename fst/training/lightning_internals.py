@@ -6,6 +6,8 @@ trainer, so that a version of Lightning that moves one says so by name.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -72,6 +74,18 @@ def let_batches_follow(trainer: pl.Trainer) -> None:
     """Have a run take more steps whose checkpoint is of the last batch that it was limited to."""
     if trainer.global_step < int(trainer.max_steps):
         trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = False
+
+
+def let_steps_follow(state: dict[str, Any]) -> None:
+    """Change what a checkpoint of a run's last batch holds, so that Lightning takes more from it.
+
+    The epoch that had ended goes on, as in a checkpoint of any other batch.
+    """
+    loop = state["loops"]["fit_loop"]
+    loop["epoch_loop.batch_progress"]["is_last_batch"] = False
+    for counts in loop["epoch_progress"].values():
+        counts |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+    state["epoch"] = 0
 
 
 def logs_this_step(trainer: pl.Trainer) -> bool:

@@ -164,6 +164,13 @@ class FastStyleTransfer(pl.LightningModule):
         stylized = self(photos)
         losses = self.loss(stylized, photos)
         self._log_losses("val", losses, batch)
+        weights = self.loss.weights  # runs of other strengths compare in what they do not scale
+        pairs = (
+            ("content", losses.content, weights.content),
+            ("style", losses.style, weights.style),
+        )
+        bare = {f"val_unweighted/{name}": term / weight for name, term, weight in pairs if weight}
+        self.log_dict(bare, batch_size=len(batch.paths), sync_dist=True)
         self._log_artifacts(stylized, batch.photos)
         self._log_lock(self, photos)
         return losses.total

@@ -36,9 +36,9 @@ from fst.experiments.run_folder import RunFolder
 from fst.nets.style_card import read_card
 from fst.nets.style_file import tensors_sha256
 from fst.system.machine import machine
-from fst.training.callbacks import Previews
 from fst.training.checkpoint_files import read_checkpoint
 from fst.training.lightning_module import FastStyleTransfer
+from fst.training.previews import Previews
 
 # curves of time; and of the epoch, which Lightning logs with every call
 UNEQUAL = ("images_per_s", "data_wait_share", "epoch")
