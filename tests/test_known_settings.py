@@ -21,7 +21,8 @@ NEITHER = {
     *("trainer.gradient_clip_val", "method", "clip_gradient", "device", "loss_network"),
     *(f"{t}.{key}" for t in ("teacher", "teacher2") for key in ("name", "weights", "mean", "std")),
     *("teacher.padding_mode", "teacher2.padding_mode"),
-    *(f"logger.{key}" for key in ("_target_", "save_dir", "name", "version")),
+    *(f"logger.{key}" for key in ("_target_", "save_dir", "name", "version", "project")),
+    *(f"logger.{key}" for key in ("experiment_name", "run_name", "tracking_uri")),
 }
 
 
