@@ -32,7 +32,7 @@ def test_every_program_of_the_page_says_whether_it_was_run() -> None:
     ("name", "words", "size"),
     [
         ("with_onnxruntime.py", ["--format", "onnx", "-o", "great_wave.onnx"], (45, 33)),
-        ("opencv.py", ["--for", "opencv", "--size", "480x640", "-o", "fixed.onnx"], (640, 480)),
+        ("opencv.py", ["--for", "opencv", "--size", "48x64", "-o", "fixed.onnx"], (64, 48)),
     ],
 )
 def test_the_code_of_the_page_makes_the_picture(
@@ -47,7 +47,8 @@ def test_the_code_of_the_page_makes_the_picture(
     monkeypatch.setattr("fst.inference.graph_file.PARITY_SHAPES", [(1, 17, 31)])
     assert main(["export", str(tiny_style), *words]) == 0
     picture(*size, seed=5).save("photo.png")
-    exec(compile(SCRIPT["blocks"](PAGE)[name], name, "exec"), {})
+    code = SCRIPT["blocks"](PAGE)[name].replace("(640, 480)", "(64, 48)")  # which is faster
+    exec(compile(code, name, "exec"), {})
     made = np.asarray(Image.open("picture.png")).astype(int)
     expected = Stylizer(tiny_style)(Image.open("photo.png"))
     assert np.abs(made - np.asarray(expected)).max() <= 2

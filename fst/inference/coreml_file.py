@@ -56,6 +56,8 @@ def export_coreml(style: Path, card: Card, path: Path, options: GraphOptions) ->
     """
     require_coreml(options)
     assert options.size is not None
+    if path.exists() and not (path / "Manifest.json").is_file():
+        raise FstError(f"{path} is no Core ML package and stays; use -o elsewhere")
     own, data = read_checked(style)
     if takes_strength(own):
         own, data = at_strength(own, data, 1.0)
@@ -96,9 +98,7 @@ def package_bytes(path: Path) -> int:
 
 
 def _take_place(temporary: Path, path: Path) -> None:
-    """Rename, where a package may stand already, and nothing else."""
-    if path.exists() and not (path / "Manifest.json").is_file():
-        raise FstError(f"{path} is no Core ML package and stays; use -o elsewhere")
+    """Rename, where a package may stand already."""
     old = temporary.with_suffix(".old")
     if path.exists():
         path.rename(old)
