@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -136,6 +137,20 @@ def test_floats_are_the_same_levels(inputs: tuple[str, ...], half: bool, tiny_st
     got = floats(photo / np.float32(255), **given)
     assert got.dtype == np.float32
     assert (got == expected / np.float32(255)).all()
+
+
+def test_opencv_runs_what_is_written_for_it(tiny_style: Path) -> None:
+    options = GraphOptions(size=(33, 46), inputs=("strength", "mask"))
+    data = onnx_graph(*read_checked(tiny_style), suited(TARGETS["opencv"], options))
+    require_runnable(TARGETS["opencv"], data)
+    photo = np.asarray(picture(46, 33, seed=1)).transpose(2, 0, 1)[None].copy()
+    given = {"strength": np.float32([0.6]), "mask": photo[:, :1].copy()}
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
+    net.setInput(photo, "pixels")
+    for name, value in given.items():
+        net.setInput(value, name)
+    off = net.forward().astype(int) - OnnxBackend(data, threads=1)(photo, **given)
+    assert np.abs(off).max() <= 1
 
 
 def test_a_target_keeps_what_was_asked_for() -> None:

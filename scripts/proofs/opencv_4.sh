@@ -6,4 +6,4 @@ cd "$(dirname "$0")/../.."
 
 folder=${1:-$(mktemp -d)}
 .venv/bin/python -m pip install --quiet --no-deps --target "$folder" 'opencv-python-headless<5'
-PYTHONPATH=$folder .venv/bin/python -m pytest -q tests/test_onnx_graph.py -k opencv
+PYTHONPATH=$folder .venv/bin/python -m pytest -q tests/test_onnx_graph.py tests/test_targets.py -k opencv
