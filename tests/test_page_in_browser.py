@@ -26,7 +26,7 @@ from fst.inference.chosen_styles import ChosenStyle
 from fst.page.folder import write_folder
 from fst.page.painting import Painter
 from fst.page.runtime import find_runtime
-from fst.page.site import Site, site_of
+from fst.page.site import Site, page_styles, site_of
 from fst.page.uploads import Uploads
 from fst.system.paths import checkpoints_dir
 
@@ -305,3 +305,16 @@ def test_nothing_is_wider_than_the_screen_and_all_has_a_name(
     assert told["results"][2] == []
     shown = np.asarray(Image.open(io.BytesIO((tmp_path / "page.png").read_bytes())).convert("L"))
     assert (np.median(shown[-40:]) < 60) == dark
+
+
+def test_a_folder_of_twelve_styles_is_small() -> None:
+    """Bounds of 26 MB with WebAssembly, and 40 MB with WebGPU as well."""
+    twelve = [style for style in page_styles([]) if checkpoints_dir() in style.path.parents]
+    assert len(twelve) == 12
+    runtime = find_runtime()
+    both = site_of(twelve, runtime, server=False)
+    assert sum(len(read()) for read in both.values()) < 22e6
+    runtime.engines = ["wasm"]
+    assert sum(len(read()) for read in site_of(twelve, runtime, server=False).values()) < 15e6
+    base = site_of(page_styles(["base"]), runtime, server=False)
+    assert sum(len(read()) for read in base.values()) < 5e6

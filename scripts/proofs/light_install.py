@@ -84,6 +84,7 @@ def use_styles(*, few: bool) -> None:
 
     from fst import Stylizer
     from fst.nets.style_names import shipped_styles
+    from fst.page.runtime import WASM
 
     shipped = shipped_styles()
     fst("paint", "woodcut", "--size", "64", "-o", "photos/photo.png")
@@ -108,6 +109,12 @@ def use_styles(*, few: bool) -> None:
     if find_spec("coremltools"):
         said = fst("export", "udnie", "--for", "coreml", "--size", "24x33")
         check("largest difference" in said, said)
+    packed = Path("npm/dist")
+    packed.mkdir(parents=True)
+    for name in WASM.values():
+        (packed / name).touch()
+    said = fst("export", "base", "--format", "web", "-o", "page", "--runtime", "npm")
+    check("24 styles, wasm" in said, said)
     fst("prepare", "photos", "-o", "cache")
     Path("runs/woodcut").mkdir(parents=True)
     shutil.copy(shipped["woodcut"], "runs/woodcut/woodcut.safetensors")

@@ -107,10 +107,10 @@ async function work() {
 async function inBrowser(style, count) {
   const expected = painter.secondsAPixel && painter.secondsAPixel * photo.size[0] * photo.size[1];
   let ticking = null;
-  busy(`Preparing ${titled(style.name)}${count} …`);
+  busy(`Preparing ${titled(style)}${count} …`);
   const told = (words, share) => {
     clearInterval(ticking);
-    busy(`${words}${words === "Painting" ? ` ${titled(style.name)}` : ""}${count} …`, share);
+    busy(`${words}${words === "Painting" ? ` ${titled(style)}` : ""}${count} …`, share);
     if (words !== "Painting" || !expected) return;
     const begun = performance.now();
     ticking = setInterval(() => {
@@ -139,7 +139,7 @@ async function byServer(style, count) {
   if (photo.file.size > about.most_bytes) {
     throw new Error(`${photo.name} has more than ${about.most_bytes / 1e6} MB; make it smaller first`);
   }
-  busy(`Painting ${titled(style.name)}${count} at full size …`);
+  busy(`Painting ${titled(style)}${count} at full size …`);
   const begun = performance.now();
   abort = new AbortController();
   const asked = new URLSearchParams({
@@ -188,7 +188,7 @@ async function startCamera() {
       const canvas = $("live-picture");
       [canvas.width, canvas.height] = made.size;
       canvas.getContext("2d").putImageData(new ImageData(made.rgba, ...made.size), 0, 0);
-      $("rate").textContent = `${titled(first().name)}, ${rate.toFixed(rate < 10 ? 1 : 0)} frames a second`;
+      $("rate").textContent = `${titled(first())}, ${rate.toFixed(rate < 10 ? 1 : 0)} frames a second`;
     });
     for (const id of ["empty", "results"]) $(id).hidden = true;
     $("live").hidden = false;

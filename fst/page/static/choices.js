@@ -2,9 +2,12 @@
 
 const $ = (id) => document.getElementById(id);
 
-export function titled(name) {
-  const words = name.replaceAll("_", " ");
-  return words[0].toUpperCase() + words.slice(1);
+const LONGEST = 24; // characters of a title that fits under its picture
+
+// a style's own short title, or its name in words
+export function titled({ name, title }) {
+  if (title && title.length <= LONGEST && !title.includes("(")) return title;
+  return name.replaceAll("_", " ").replace(/(^| )\S/g, (letter) => letter.toUpperCase());
 }
 
 export class Choices {
@@ -75,7 +78,7 @@ export class Choices {
     const box = document.createElement("input");
     box.type = "checkbox";
     box.value = style.name;
-    box.setAttribute("aria-label", [titled(style.name), style.artist].filter(Boolean).join(", "));
+    box.setAttribute("aria-label", [titled(style), style.artist].filter(Boolean).join(", "));
     let more = false;
     tile.onclick = (event) => {
       more = event.ctrlKey || event.metaKey || event.shiftKey;
@@ -94,11 +97,11 @@ export class Choices {
     if (style.picture) {
       Object.assign(picture, { src: style.picture, alt: "", width: 96, height: 96, loading: "lazy" });
     } else {
-      picture.textContent = titled(style.name)[0];
+      picture.textContent = titled(style)[0];
     }
     const name = document.createElement("span");
     name.className = "name";
-    name.textContent = titled(style.name);
+    name.textContent = titled(style);
     tile.append(box, picture, name);
     return tile;
   }

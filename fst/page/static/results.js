@@ -21,10 +21,8 @@ export class Results {
   // the photo alone, while there is no picture of it
   photo(photo) {
     this.clear();
-    const figure = document.createElement("figure");
-    const frame = framed(photo);
+    const { figure, frame } = framed(photo);
     frame.append(described(photo.canvas(), "Your photo"));
-    figure.append(frame);
     box.dataset.many = "false";
     box.append(figure);
     box.hidden = false;
@@ -37,9 +35,8 @@ export class Results {
   }
 
   #figure(photo, made, format) {
-    const figure = document.createElement("figure");
-    const frame = framed(photo);
-    const title = titled(made.style.name);
+    const { figure, frame } = framed(photo);
+    const title = titled(made.style);
     let after;
     if (made.blob) {
       after = document.createElement("img");
@@ -81,7 +78,7 @@ export class Results {
       link.click();
     };
     caption.append(words, save);
-    figure.append(frame, caption);
+    figure.append(caption);
     return figure;
   }
 
@@ -104,10 +101,12 @@ export class Results {
 }
 
 function framed(photo) {
+  const figure = document.createElement("figure");
+  figure.style.setProperty("--ratio", photo.size[0] / photo.size[1]);
   const frame = document.createElement("div");
   frame.className = "frame";
-  frame.style.setProperty("--ratio", photo.size[0] / photo.size[1]);
-  return frame;
+  figure.append(frame);
+  return { figure, frame };
 }
 
 function described(canvas, words) {
