@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from fst.data.photo_files import file_size
 from fst.errors import FailedRun
 from fst.experiments.flags import Asked, part
+from fst.experiments.going_on import cycle_begins, in_words
 from fst.experiments.loggers import keep_ids
 from fst.experiments.notes import notes
 from fst.experiments.parts import (
@@ -124,6 +125,7 @@ def train(composed: DictConfig) -> Path:
     if checkpoint:
         begun = RunFolder(checkpoint.path.resolve().parent.parent)
         known, origin = begun.weights_and_start(len(styles))
+    went_on = run.went_on(config, done) if checkpoint else []
     pl.seed_everything(config.seed, verbose=False)
     net = TransformerNet(**config.net, paintings=len(styles))
     for one, painting in styles:
@@ -153,6 +155,7 @@ def train(composed: DictConfig) -> Path:
         compile_mode=config.compile_mode,
         names=[one.style.name for one, _ in styles],
         seed=config.seed,
+        begins=cycle_begins(config, went_on),
         moving_weight=config.loss.moving_weight,
         moving=config.loss.moving,
         **config.optimizer,
@@ -163,7 +166,13 @@ def train(composed: DictConfig) -> Path:
             f"variation {loss.weights.tv:.3g} beside content {loss.weights.content:.3g}"
         )
     say(f"run folder     {run.path}" + (f" (resuming from step {done})" if checkpoint else ""))
+    schedule = config.optimizer.schedule
+    longer = bool(went_on) and went_on[-1]["from"] == done
+    if longer:
+        say(f"going on       {in_words(schedule, went_on[-1])}")
     with run.locked():
+        if longer and trainer.is_global_zero:
+            run.write_longer(config.plain(), went_on)
         if trainer.is_global_zero and not run.checkpoints.found():
             found = loss.weights  # of one painting, or of each
             kept = found._asdict() if isinstance(found, Weights) else [w._asdict() for w in found]
@@ -184,6 +193,8 @@ def train(composed: DictConfig) -> Path:
             if failure is None:
                 _save_picture(run.picture_file(name), previews, module, trainer.global_step)
                 for row, card in enumerate(cards):
+                    if went_on:
+                        card.training["went_on"] = [in_words(schedule, one) for one in went_on]
                     card.training["untouched"] = outcome.untouched
                     own = net.of_painting(row) if len(cards) > 1 else net
                     card.bf16 = bfloat16_difference(own, data.held_out(PHOTOS, LARGEST))

@@ -11,7 +11,7 @@ import math
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 import fst
 from fst.errors import FstError
+from fst.experiments.going_on import Stages, may_go_on, stages
 from fst.experiments.known_settings import before, may_change
 from fst.system.console import first_process, say
 from fst.system.files import unused, write_whole
@@ -121,6 +122,14 @@ class RunFolder:
         except FstError:
             return {}
 
+    def went_on(self, config: Mapping[str, Any], step: int) -> Stages:
+        """How the run has gone on for longer, with ``config`` and from ``step`` this time."""
+        try:
+            old = read_yaml(self.config_file)
+        except FstError:
+            return []
+        return stages(config, old, self.about(), step)
+
     def weights_and_start(self, paintings: int) -> tuple[list[Any], dict[str, Any] | None]:
         """Of ``about``: the loss's weights for each painting, None where they are not known, and
         what the net was warm-started from.
@@ -137,6 +146,13 @@ class RunFolder:
         if start is not None and not isinstance(start, dict):
             raise FstError(f"{self.about_file} is damaged: its warm_start is not a mapping")
         return weights, start
+
+    def write_longer(self, config: Mapping[str, Any], went_on: Sequence[Mapping[str, int]]) -> None:
+        """The config of a run that goes on for longer, and from which steps it ``went_on``."""
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        about = {**read_json(self.about_file), "went_on": list(went_on)}
+        write_whole(self.about_file, json.dumps(about, indent=1, ensure_ascii=False).encode())
+        write_whole(self.config_file, text.encode())
 
     def write_about(
         self,
@@ -214,7 +230,7 @@ def checkpoint_to_resume(
         except DamagedCheckpoint as error:
             raise FstError(f"{error}; give another checkpoint or resume=auto") from None
     if run.config_file.exists() and run.checkpoints.found():
-        _require_same(run, config, inputs)
+        _require_same(run, config, inputs, may_be_longer=True)
     if chosen is not None:
         of = RunFolder(chosen.path.resolve().parent.parent)
         if of.path != run.path.resolve() and of.config_file.exists():
@@ -235,7 +251,14 @@ def checkpoint_to_resume(
     return newest
 
 
-def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
+def _require_same(
+    run: RunFolder,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    *,
+    may_be_longer: bool = False,
+) -> None:
+    """Raise ``FstError`` for what differs; a run ``may_be_longer`` than it was (``going_on``)."""
     try:
         old = in_new_names(read_yaml(run.config_file))
         old_inputs = read_json(run.about_file).get("inputs")
@@ -247,6 +270,8 @@ def _require_same(run: RunFolder, config: Mapping[str, Any], inputs: Mapping[str
         ) from None
     changes = list(differences(old, config))
     changes += [f"other {key}" for key in inputs if inputs[key] != old_inputs.get(key)]
+    if may_be_longer and len(changes) == 1 and may_go_on(old, config, run.checkpoints.last_step()):
+        return
     if changes:
         raise FstError(
             f"{run.path} holds a run with other settings: {'; '.join(changes)}. Give the old "

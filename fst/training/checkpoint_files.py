@@ -166,6 +166,11 @@ class Checkpoints:
         """The newest checkpoint, unread."""
         return next(iter(self.found()), None)
 
+    def last_step(self) -> int:
+        """The step of the newest checkpoint; -1 without one."""
+        steps = [p.stem.removeprefix("step_") for p in self.found() if p != self.best]
+        return int(steps[0]) if steps else -1
+
     def prune(self, keep: int) -> None:
         """Remove all but the newest ``keep`` checkpoints; the best one stays."""
         for path in [p for p in self.found() if p != self.best][keep:]:

@@ -83,6 +83,8 @@ class FastStyleTransfer(pl.LightningModule):
     ``moving_weight`` times the difference that moving a photo makes is added, ``moving`` by whole
     ``pixels`` or as in a ``film`` (``fst.loss.moving``, ``fst.loss.filmed``).
 
+    ``begins`` is the step with which the schedule begins anew, in a run that goes on from its end.
+
     ``compile`` passes net and loss, as one function, through ``torch.compile``; ``compile_mode`` is
     its mode, of which ``reduce-overhead`` replays CUDA graphs. Validation is never compiled. On a
     CUDA device all is in ``channels_last`` memory and Adam is one kernel. What is logged is taken
@@ -101,6 +103,7 @@ class FastStyleTransfer(pl.LightningModule):
         names: Sequence[str] = (),
         seed: int = 0,
         moving_weight: float = 0.0,
+        begins: int = 0,
         moving: str = "pixels",
     ) -> None:
         super().__init__()
@@ -115,7 +118,7 @@ class FastStyleTransfer(pl.LightningModule):
         self.moving_weight = moving_weight
         self.motions_of = MOTIONS[moving]
         self.learning_rate = learning_rate
-        self.schedule = schedule
+        self.schedule, self.begins = schedule, begins
         self.compile_mode = compile_mode
         self.replays_graphs = compile and compile_mode in CUDA_GRAPHS
         self._step = torch.compile(losses_of, mode=compile_mode) if compile else losses_of
@@ -244,6 +247,18 @@ class FastStyleTransfer(pl.LightningModule):
             or len(checkpoint["lr_schedulers"]) != schedules
         ):
             raise ValueError("the checkpoint is of other optimizers or schedules")
+        if self.begins and checkpoint["global_step"] == self.begins and schedules:
+            self._begin_cycle(checkpoint)
+
+    def _begin_cycle(self, checkpoint: dict[str, Any]) -> None:
+        """Put the rates of a new cycle in place of those that have ended; Adam's moments stay."""
+        fresh = self.configure_optimizers()
+        groups = fresh["optimizer"].param_groups
+        for kept, new in zip(
+            checkpoint["optimizer_states"][0]["param_groups"], groups, strict=True
+        ):
+            kept |= {key: value for key, value in new.items() if key != "params"}
+        checkpoint["lr_schedulers"] = [fresh["lr_scheduler"]["scheduler"].state_dict()]
 
     def configure_optimizers(self) -> Any:
         """Adam (the paper's, section 4.1) with the ``schedule`` of its learning rate."""
@@ -254,14 +269,14 @@ class FastStyleTransfer(pl.LightningModule):
         if self.schedule == "constant":
             return optimizer
         scheduler: Any
+        steps = self.trainer.max_steps - self.begins
         if self.schedule == "linear":
-            steps = self.trainer.max_steps
             scheduler = torch.optim.lr_scheduler.LambdaLR(
                 optimizer, lambda step: max(1 - step / steps, 0.0)
             )
         else:
             scheduler = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, max_lr=rates, total_steps=max(2, self.trainer.max_steps)
+                optimizer, max_lr=rates, total_steps=max(2, steps)
             )
         return {
             "optimizer": optimizer,
