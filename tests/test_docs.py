@@ -43,7 +43,7 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
 @pytest.fixture(scope="module")
 def tree() -> list[str]:
     """The lines of the tree in the docs, below its first."""
-    _, text = (ROOT / "docs" / "house.md").read_text().split("```\nfst/\n")
+    _, text = (ROOT / "docs" / "house.md").read_text().split("```text\nfst/\n")
     return text.split("```")[0].splitlines()
 
 
