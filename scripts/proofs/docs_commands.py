@@ -8,8 +8,8 @@ functions and quotes mean what they mean to a user. Then each command runs in th
 folder that has all the files the docs name (``docs_world.py``), with small sizes in place of its
 own. Commands that need a GPU, a network, a cluster or a person, and those that take minutes, have
 their words read by their own parser, or composed by Hydra, and go no further. A Python block
-runs, YAML is loaded, and what is neither has ``text`` behind its fence. One line a block; exits
-with 1 if a command is wrong.
+runs, unless it is marked for ``export_code.py``, and YAML is loaded; what is no code at all has
+``text`` behind its fence. One line a block; exits with 1 if a command is wrong.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from docs_judging import Wrong, judge
 
 ROOT = docs_world.ROOT
 FENCE = re.compile(r"^(```+)([\w-]*)[^\n`]*\n(.*?)^\1[ ]*$", re.M | re.S)
+MARKED = re.compile(r"<!-- run: \S+ -->\n\Z")  # export_code.py runs these
+OTHERS = ("cmake", "cpp", "csharp", "javascript", "swift")
 SHELL = ("", "sh", "bash", "shell", "console")
 NOTING = """
 PATH=/nowhere
@@ -53,6 +55,7 @@ class Block:
     line: int
     language: str
     text: str
+    marked: bool = False
 
     @property
     def place(self) -> str:
@@ -79,8 +82,9 @@ def blocks(page: str, text: str | None = None) -> Iterator[Block]:
     text = (ROOT / page).read_text() if text is None else text
     for found in FENCE.finditer(text):
         line = text.count("\n", 0, found.start(3)) + 1
-        if found[2] not in ("text", "console-output"):
-            yield Block(page, line, found[2], found[3])
+        if found[2] != "text":
+            marked = MARKED.search(text, 0, found.start()) is not None
+            yield Block(page, line, found[2], found[3], marked)
 
 
 def commands(text: str, folder: Path) -> list[list[str]]:
@@ -138,12 +142,14 @@ def last_line(text: str) -> str:
 def check(block: Block, folder: Path, *, run: bool) -> list[Told]:
     """Run or parse what a block says, in a folder of its own."""
     if block.language == "python":
-        return [_python(block, folder, run=run)]
+        return [_python(block, folder, run=run and not block.marked)]
+    if block.language in OTHERS:
+        return [Told("parsed", block.language, f"{block.language}: export_code.py is for that")]
     if block.language in ("yaml", "yml"):
         yaml.safe_load(block.text)
         return [Told("parsed", "yaml")]
     if block.language not in SHELL:
-        why = "a block of commands is sh, python or yaml; of any other kind it is text"
+        why = "a block is sh, python, yaml or another language that is known; or text"
         return [Told("WRONG", f"```{block.language}", why)]
     told = []
     try:

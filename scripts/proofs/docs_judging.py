@@ -46,8 +46,12 @@ ONLY_PARSED = {  # by the first words, or any later one: what it takes to run it
     "hydra/launcher=submitit_slurm": "needs a cluster",
     "loss_network=vgg16": "needs a network",
     "pt2": "takes minutes",
+    "aoti": "takes minutes",
 }
-SWEEP = "runs/multirun/DATE"  # where a reader has finished runs
+FINISHED = {  # runs that a reader has by then
+    "runs/multirun/DATE": ("runs/multirun/DATE/0", "runs/multirun/DATE/1"),
+    "runs/painting": ("runs/painting",),
+}
 NEEDS = {"--steady": ("cv2", "needs OpenCV"), "video": ("av", "needs PyAV")}
 
 
@@ -87,9 +91,10 @@ def _fst(words: Sequence[str], run: bool) -> tuple[str, str]:
                 kept += ["loss=relative"]  # a calibrated one takes its time
             called([command, "--run", *kept, *TINY[command]])
     elif run and not why:
-        for seed in (0, 1) if SWEEP in rest else ():
-            words = ["painting.jpg", "photos/", f"run_dir={SWEEP}/{seed}", f"seed={seed}"]
-            called(["train", "--run", *words, *TINY["train"]])
+        for runs in [FINISHED[word] for word in rest if word in FINISHED]:
+            for seed, run_dir in enumerate(runs):
+                words = ["painting.jpg", "photos/", f"run_dir={run_dir}", f"seed={seed}"]
+                called(["train", "--run", *words, "loss=relative", *TINY["train"]])
         called([command, *_small(command, rest)])
     else:
         parsed(lambda: main([command, *rest]))
@@ -173,7 +178,7 @@ def composed(command: str, words: Sequence[str]) -> None:
     ):
         if any(word.startswith("hydra/launcher=") for word in kept):
             called([command, *jobs[0], "--cfg", "hydra"])
-            jobs = [[w for w in job if not w.startswith(("hydra/", "hydra."))] for job in jobs]
+            jobs = [[w for w in job if not re.match(r"\+*hydra[/.]", w)] for job in jobs]
         for job in jobs:
             shape = (command, *sorted(map(_as_keys, job)))
             if shape not in COMPOSED:
@@ -188,10 +193,11 @@ def _as_keys(word: str) -> str:
     looked up here, as there are many.
     """
     key, equals, value = word.partition("=")
-    if key in ("style", "warm_start") and equals:
-        known = {path.stem for path in configs_dir().glob("style/*.yaml")}
-        return key if value in known else word
-    return word if not equals or (configs_dir() / key).is_dir() or not value else key
+    known = {path.stem for path in configs_dir().glob("style/*.yaml")}
+    if (key == "style" and value in known) or (key == "warm_start" and value in {*known, "base"}):
+        return key
+    of_a_group = key in ("style", "warm_start") and "/" not in value
+    return word if not equals or of_a_group or (configs_dir() / key).is_dir() else key
 
 
 def _choices(word: str) -> list[str]:
@@ -204,6 +210,9 @@ def _python(words: Sequence[str], run: bool) -> tuple[str, str]:
     first, *rest = words
     if (first, *rest[:1]) == ("-m", "fst"):
         return _fst(rest[1:], run)
+    if first == "-c":
+        compile(rest[0], "-c", "exec")
+        return "parsed", ""
     script = ROOT / first
     if not script.is_file():
         raise Wrong(f"there is no {first}")
@@ -274,6 +283,8 @@ PROGRAMS: dict[str, Callable[[Sequence[str], bool], tuple[str, str]]] = {
     "make": _make,
     "docker": _docker,
     "sbatch": _sbatch,
-    "scancel": _told("needs a cluster"),
+    **dict.fromkeys(("scancel", "squeue", "srun"), _told("needs a cluster")),
+    **dict.fromkeys(("cmake", "build/stylize", "trtexec"), _told("needs other tools")),
+    "apptainer": _told("needs Apptainer"),
     "tensorboard": _told("needs a person"),
 }

@@ -37,7 +37,7 @@ for style in $STYLES; do
   set -- fst train experiment=gallery "style=$style" "style.root=$paintings" \\
     "data.root=$photos" "run_dir=runs/gallery/$style" "$@"
   printf '%s\\0' "$#" "$@" >> "$NOTES"
-  shift 6
+  shift 7
 done
 """
 
@@ -74,7 +74,14 @@ def make(folder: Path) -> None:
     for number in range(4):
         picture(PHOTO, number).save(folder / "trip" / f"{number}.png")
         picture(PHOTO, number).save(folder / "frames" / f"frame_{number:03d}.png")
-    for name in ("photo.jpg", "sky.png", "print.tif", "painting.jpg", "my painting.jpg"):
+    for name in (
+        "photo.jpg",
+        "sky.png",
+        "print.tif",
+        "mine.jpg",
+        "painting.jpg",
+        "my painting.jpg",
+    ):
         picture(PAINTING if "painting" in name else PHOTO, len(name)).save(folder / name)
     for config in configs_dir().glob("style/*.yaml"):
         file = (yaml.safe_load(config.read_text()) or {}).get("file")
@@ -88,10 +95,10 @@ def make(folder: Path) -> None:
         (folder / f"{name}.safetensors").symlink_to(shipped_files()["base"])
     network(folder / NETWORK)
     moving(folder)
-    for script in ROOT.glob("scripts/**/*.sh"):
-        name = str(script.relative_to(ROOT))
+    scripts = [str(script.relative_to(ROOT)) for script in ROOT.glob("scripts/**/*.sh")]
+    for name in [*scripts, "build/stylize"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        text = ALL_STYLES if script.stem == "train_all_styles" else NOTED.replace("NAME", name)
+        text = ALL_STYLES if "all_styles" in name else NOTED.replace("NAME", name)
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
 
