@@ -38,6 +38,8 @@ def fst_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # a new group or wing must be named in pyproject.toml
     assert {name for name in packed if name.endswith(".yaml")} == configs
     assert {name for name in packed if name.endswith(".py")} == modules
+    static = {str(path.relative_to(ROOT)) for path in (ROOT / "fst/page/static").iterdir()}
+    assert static <= {*packed}
     home = folder / "venv"
     venv.create(home, with_pip=False)
     python = home / "bin" / "python"

@@ -41,7 +41,7 @@ def times() -> None:
     site = site_of(page_styles([]), find_runtime(), server=False)
     photo = sample_photo("astronaut.png")
     # a slider moved there and back: the same work again
-    again = [("set", "colors", number % 2) for number in range(REPETITIONS)]
+    again = [("set", "colors", (number + 1) % 2) for number in range(REPETITIONS)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_folder(site, folder)

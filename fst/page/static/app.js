@@ -13,6 +13,7 @@ const painter = new Painter(about.engines.length ? await chooseEngine(about.engi
 const results = new Results();
 const camera = new Camera();
 const choices = new Choices(about.styles, () => work());
+const ready = new Map(); // pictures of this photo that are shown, by all that was asked for
 let photo = null;
 let turn = 0; // of the work under way; an older one has nothing more to say
 let abort = null; // of a request to the server
@@ -52,6 +53,7 @@ async function take(file, name) {
     const read = await readPhoto(file, name, painter, about.least_side);
     if (mine !== turn) return;
     photo = read;
+    ready.clear();
     choices.say(onServer() ? photo.fullSize : photo.size);
     $("empty").hidden = true;
     document.body.dataset.photo = "true";
@@ -80,16 +82,23 @@ async function work() {
   try {
     for (const style of styles) {
       const count = styles.length > 1 ? ` (${made.length + 1} of ${styles.length})` : "";
-      made.push(await (onServer() ? byServer : inBrowser)(style, count));
-      if (mine !== turn) return;
+      const key = asked(style);
+      if (!ready.has(key)) {
+        const one = await (onServer() ? byServer : inBrowser)(style, count);
+        if (mine !== turn) return;
+        ready.set(key, one);
+      }
+      made.push(ready.get(key));
+      results.show(photo, made, styles.length, () => $("format").value);
     }
-    results.show(photo, made, () => $("format").value);
+    for (const key of ready.keys()) if (!styles.some((style) => asked(style) === key)) ready.delete(key);
     idle(finished(made));
   } catch (error) {
     if (mine !== turn || error instanceof Cancelled || error.name === "AbortError") return;
     if (error instanceof TooLarge && !onServer() && photo.size[0] * photo.size[1] > 1e5) {
       const most = photo.size[0] * photo.size[1] * SMALLER;
       photo = await reduced(photo, painter, most, about.least_side);
+      ready.clear();
       choices.say(photo.size);
       return work();
     }
@@ -102,6 +111,12 @@ async function work() {
     idle();
     complain(error);
   }
+}
+
+function asked(style) {
+  const where = onServer() ? $("format").value : "here";
+  const { strength, colors } = choices;
+  return JSON.stringify([style.name, strength, colors, choices.side(photo.fullSize), where]);
 }
 
 async function inBrowser(style, count) {
@@ -142,15 +157,15 @@ async function byServer(style, count) {
   busy(`Painting ${titled(style)}${count} at full size …`);
   const begun = performance.now();
   abort = new AbortController();
-  const asked = new URLSearchParams({
+  const query = new URLSearchParams({
     style: style.name,
     strength: choices.strength,
     colors: choices.colors,
     format: $("format").value,
   });
   const side = choices.side(photo.fullSize);
-  if (side !== null) asked.set("stroke", side);
-  const answer = await fetch(`./stylize?${asked}`, { method: "POST", body: photo.file, signal: abort.signal });
+  if (side !== null) query.set("stroke", side);
+  const answer = await fetch(`./stylize?${query}`, { method: "POST", body: photo.file, signal: abort.signal });
   if (!answer.ok) throw new Error((await answer.text()).slice(0, 400));
   const blob = await answer.blob();
   return { style, blob, seconds: (performance.now() - begun) / 1000 };
@@ -231,6 +246,7 @@ $("cancel").onclick = () => {
 for (const button of document.querySelectorAll(".start-camera")) button.onclick = startCamera;
 $("stop-camera").onclick = stopCamera;
 $("shoot").onclick = async () => take(await camera.shoot(), "camera.png");
+$("format").onchange = () => onServer() && work(); // the browser's own are encoded when they are saved
 $("choices").onsubmit = (event) => event.preventDefault();
 for (const radio of document.querySelectorAll("[name=where]")) {
   radio.onchange = () => {

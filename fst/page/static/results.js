@@ -10,10 +10,11 @@ export class Results {
   #at = 50; // per cent of the width that shows the photo, the same for all
   #urls = [];
 
-  // photo, [{ style, rgba, size, seconds } or { style, blob, seconds }] -> shown in place of all
-  show(photo, made, format) {
+  // photo, [{ style, rgba, size, seconds } or { style, blob, seconds }] -> shown in place of all;
+  // `many` are to come
+  show(photo, made, many, format) {
     this.clear();
-    box.dataset.many = String(made.length > 1);
+    box.dataset.many = String(many > 1);
     box.append(...made.map((one) => this.#figure(photo, one, format)));
     box.hidden = false;
   }
