@@ -271,7 +271,7 @@ def test_the_figures_are_put_onto_a_card_and_nothing_else_changes(
     capsys.readouterr()
     for asked, sentence in ((path, "near enough for --precision auto: 0."), (tiny_style, "not me")):
         assert main(["info", str(asked)]) == 0
-        assert re.search(rf"^bf16 +{sentence}", capsys.readouterr().out, re.MULTILINE)
+        assert re.search(rf"^bfloat16 +{sentence}", capsys.readouterr().out, re.MULTILINE)
 
 
 class FakeOpenVino:

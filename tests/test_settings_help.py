@@ -19,7 +19,9 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def settings_in(text: str) -> dict[str, object]:
     """The settings of a help, read back as the YAML that they are."""
-    block = text.split("Settings, KEY=VALUE or GROUP.KEY=VALUE:\n")[1].rsplit("\n\n", 1)[0]
+    block = text.split("Settings, KEY=VALUE or GROUP.KEY=VALUE:\n")[1].rsplit("\n\n", 2)[
+        0
+    ]  # the last two: examples
     return yaml.safe_load(block)
 
 

@@ -2,6 +2,9 @@
 
 For machines that train without a network, such as the nodes of a cluster: run it where there is
 one, with the same home folder or the same $TORCH_HOME.
+
+fst download vgg16
+fst download vgg16 vgg19
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""fst list: the styles there are: shipped, and trained in this folder.
+"""fst list: the styles there are: shipped, and every run that was made here, the newest first.
 
+fst list
+fst list /data/runs   # the runs in another folder
 fst list --sheet   # styles.jpg, with a small picture of each
 """
 
@@ -7,15 +9,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from fst.errors import FstError
-from fst.nets.style_card import TRUST_HELP, cards_trusted, parted_address, read_card
-from fst.nets.style_names import shipped_styles, trained_styles
+from fst.nets.style_card import (
+    SUFFIX,
+    TRUST_HELP,
+    cards_trusted,
+    listed_cards,
+    parted_address,
+    read_card,
+)
+from fst.nets.style_names import run_folders, shipped_styles, trained_styles
 from fst.system.console import Parser, shown_in_line
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="fst list", description="Show the styles there are.")
+    parser.add_argument(
+        "folders", metavar="FOLDER", nargs="*", help="of runs; default runs/ and every run_dir"
+    )
     parser.add_argument("--trust-card", action="store_true", help=TRUST_HELP)
     parser.add_argument(
         "--sheet", action="store_true", help="write a sheet of small pictures that they made"
@@ -28,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.output is not None and not options.sheet:
         raise FstError("-o is for --sheet; give both, or neither")
     with cards_trusted(options.trust_card):
-        return _sheet(options) if options.sheet else _list()
+        return _sheet(options) if options.sheet else _list(options.folders)
 
 
 def _sheet(options: argparse.Namespace) -> int:
@@ -60,15 +73,32 @@ def _sheet(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list() -> int:
-    rows = [("shipped", name, path) for name, path in shipped_styles().items()]
-    rows += [("runs/", name, path) for name, path in trained_styles().items()]
+def _list(folders: list[str]) -> int:
+    rows: list[tuple[str, str, Path | None]] = []
+    if not folders:
+        rows += [("shipped", name, path) for name, path in shipped_styles().items()]
+    named = {} if folders else trained_styles()
+    short = {parted_address(path)[0].resolve() for path in named.values()}
+    for run in run_folders(folders):
+        files = [p for p in sorted(run.glob(f"*{SUFFIX}")) if not p.stem.endswith(".failed")]
+        if not files:
+            rows.append(("not done", str(run), None))
+        for file in files:
+            own = [row for row in named.items() if parted_address(row[1])[0] == file]
+            rows += [("trained", name, path) for name, path in own]
+            if file.resolve() not in short:
+                rows += [("trained", *row) for row in _addresses(file)]
+    told = {str(path) for _, _, path in rows}  # others are of no run: somebody put them there
+    rows += [("trained", name, path) for name, path in named.items() if str(path) not in told]
     if not rows:
         print("no styles yet; `fst train` makes one")
         return 0
     width = max(len(shown_in_line(name)) for _, name, _ in rows)
     for where, name, path in rows:
         name = shown_in_line(name)
+        if path is None:
+            print(f"{name:<{width}}  {where:<8} `fst runs` says how far it is")
+            continue
         try:
             painting = read_card(path).painting
         except FstError as error:
@@ -79,3 +109,14 @@ def _list() -> int:
         size = parted_address(path)[0].stat().st_size
         print(f"{name:<{width}}  {where:<8} {size / 1e6:4.1f} MB  {shown_in_line(title)}")
     return 0
+
+
+def _addresses(file: Path) -> list[tuple[str, Path]]:
+    """What a file outside of the names' reach is called, or each of its paintings."""
+    try:
+        cards = listed_cards(file)
+    except FstError:  # whoever reads its card is told
+        cards = []
+    if len(cards) < 2:
+        return [(str(file), file)]
+    return [(f"{file}:{card.name}", Path(f"{file}:{card.name}")) for card in cards]

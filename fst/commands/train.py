@@ -43,6 +43,7 @@ from fst.inference.bfloat16 import LARGEST, PHOTOS, bfloat16_difference
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.nets.style_card import Card, cards_trusted
 from fst.nets.style_file import save_styles
+from fst.nets.style_names import note_elsewhere
 from fst.nets.transformer_net import TransformerNet
 from fst.pictures.image import Picture, save_picture
 from fst.system.console import hush_libraries, say
@@ -177,6 +178,7 @@ def train(composed: DictConfig) -> Path:
             found = loss.weights  # of one painting, or of each
             kept = found._asdict() if isinstance(found, Weights) else [w._asdict() for w in found]
             run.write_about("train", config.plain(), inputs, weights=kept, warm_start=origin)
+            note_elsewhere(run.path)
             say_estimate(trainer, module, data)
         told = settings_told(config, loss, origin)
         if trainer.is_global_zero:

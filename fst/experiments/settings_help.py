@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from fst.system.console import examples_of
 from fst.system.paths import configs_dir
 
 WIDTH = 100  # columns
@@ -75,6 +76,7 @@ def settings_help(name: str, words: Sequence[str], folder: str | None = None) ->
             lines += wrapped(f"{group}={taken}: {heading}", first=" " * 16 + "# ")
     lines += ["", "Settings, KEY=VALUE or GROUP.KEY=VALUE:"]
     lines += [*lines_of(settings, comments), "", str(told.footer).rstrip()]
+    lines += ["", examples_of(name)] if examples_of(name) else []
     return "\n".join(lines)
 
 

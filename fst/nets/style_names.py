@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fst.errors import FstError
@@ -48,6 +49,46 @@ def trained_styles(runs: str | Path = "runs") -> dict[str, Path]:
             if re.fullmatch(rf"{re.escape(path.stem)}(-\d+)?", path.parent.name)
         }
     )
+
+
+DEEPEST = 5  # folders below runs/
+ELSEWHERE = "elsewhere.txt"  # in runs/: the runs that a run_dir has put into other places
+
+
+def run_folders(folders: Sequence[str | Path] = ()) -> list[Path]:
+    """The folders of all runs, each once, the newest first: those of sweeps and of run_dir too.
+
+    They are sought in ``folders``; without any, below ``runs/`` and in what ``note_elsewhere``
+    noted there.
+    """
+    places = [Path(folder) for folder in folders]
+    if not folders:
+        noted = Path("runs", ELSEWHERE)
+        text = noted.read_text(errors="replace") if noted.is_file() else ""
+        places = [Path("runs"), *(Path(line) for line in text.splitlines() if line)]
+    found = {run.resolve(): run for place in places for run in _runs_in(place, DEEPEST)}
+    return sorted(found.values(), key=lambda run: -(run / "config.yaml").stat().st_mtime)
+
+
+def _runs_in(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / "config.yaml").is_file():
+        yield folder
+    elif depth and folder.is_dir():
+        for below in sorted(folder.iterdir()):
+            if below.is_dir() and not below.is_symlink() and not below.name.startswith("."):
+                yield from _runs_in(below, depth - 1)
+
+
+def note_elsewhere(run: Path) -> None:
+    """Note a run whose folder is not below ``runs/`` there, for ``fst list`` to find it."""
+    place, noted = run.resolve(), Path("runs", ELSEWHERE)
+    if place.is_relative_to(Path("runs").resolve()):
+        return
+    with suppress(OSError):
+        known = noted.read_text().splitlines() if noted.is_file() else []
+        if str(place) not in known:
+            noted.parent.mkdir(exist_ok=True)
+            noted.write_text("".join(f"{line}\n" for line in [*known, place]))
 
 
 def _styles_in(files: Mapping[str, Path]) -> dict[str, Path]:

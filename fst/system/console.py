@@ -13,7 +13,7 @@ import time
 import unicodedata
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, Protocol, TextIO
+from typing import Any, ClassVar, NoReturn, Protocol, TextIO
 
 HUSHED = (
     ".*does not have many workers.*",  # two are plenty for one net on a CPU
@@ -100,8 +100,37 @@ def shown_in_line(text: object) -> str:
     return shown(text).replace("\n", r"\n")
 
 
+def examples_of(command: str) -> str:
+    """The examples of ``fst COMMAND``: the lines of its docstring that begin with ``fst``."""
+    module = sys.modules.get(f"fst.commands.{command}")
+    _, _, rest = (getattr(module, "__doc__", None) or "").partition("\n")
+    lines: list[str] = []
+    for line in rest.splitlines():
+        if line.startswith("fst ") or (lines and line.startswith("    ")):
+            lines.append(f"  {line}")
+    return "\n".join(["Examples:", *lines]) if lines else ""
+
+
 class Parser(argparse.ArgumentParser):
-    """Python's own, whose errors show a user's words without what would steer the terminal."""
+    """Python's own, whose help ends with examples (``examples_of``).
+
+    Its errors show a user's words without what would steer the terminal. While ``COLLECTED`` is a
+    list, parsers are put there and parse nothing: ``fst completion`` asks what they take.
+    """
+
+    COLLECTED: ClassVar[list[Parser] | None] = None
+
+    def format_help(self) -> str:
+        """Python's, then the examples."""
+        examples = examples_of(self.prog.split()[-1])
+        return f"{super().format_help()}\n{examples}\n" if examples else super().format_help()
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Python's, unless parsers are collected."""
+        if Parser.COLLECTED is not None:
+            Parser.COLLECTED.append(self)
+            raise SystemExit(0)
+        return super().parse_known_args(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Usage and sentence to stderr; exit code 2."""

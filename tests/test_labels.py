@@ -1,0 +1,63 @@
+"""What people read about styles and commands: `fst info`, `fst list`, the end of every help."""
+
+import json
+import os
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from fst.cli import COMMANDS, main
+
+from .conftest import Train
+
+QUICK = ("trainer.max_steps=1", "previews.photos=0")
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert main([*words]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_ends_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = told(capsys, command, "--help")
+    examples = text.partition("\nExamples:\n")[2].rstrip().splitlines()
+    assert examples, import_module(f"fst.commands.{command}").__doc__
+    assert examples[0].startswith("  fst ")
+    assert all(line.startswith("  ") for line in examples)
+    assert any(line.startswith(f"  fst {command}") for line in examples)
+
+
+def test_a_label_is_for_people_and_json_is_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    text = told(capsys, "info", "great_wave")
+    assert text.startswith("style          great_wave: Under the Wave off Kanagawa, Katsushika")
+    assert "held out       total 2.3" in text
+    assert "artifacts      none: no lattice" in text
+    assert "{" not in text
+    assert "_" not in text.replace("great_wave", "")
+    assert json.loads(told(capsys, "info", "great_wave", "--json"))["name"] == "great_wave"
+
+
+def test_the_list_has_every_run_once_and_the_newest_first(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(*QUICK) == 0
+    assert train("-m", "seed=1,2", *QUICK) == 0
+    assert train(*QUICK, f"run_dir={tmp_path / 'else where'}") == 0
+    Path("runs/link").symlink_to("swirl")
+    Path("runs/begun").mkdir()
+    Path("runs/begun/config.yaml").write_text("style: {name: begun}\n")
+    for age, config in enumerate(
+        [*sorted(Path("runs").glob("multirun/*/*/config.yaml")), Path("runs/swirl/config.yaml")]
+    ):
+        os.utime(config, (10**9 - age, 10**9 - age))
+    lines = [line for line in told(capsys, "list").splitlines() if "shipped" not in line]
+    names = [line.split("  ")[0] for line in lines]
+    assert len(names) == len(set(names)) == 5
+    assert names[-1] == "swirl"
+    assert sum("multirun" in name for name in names) == 2
+    assert {"runs/begun", str(tmp_path / "else where" / "swirl.safetensors")} <= {*names}
+    assert "not done" in "".join(lines)
+    assert len(told(capsys, "list", "runs/multirun").splitlines()) == 2
