@@ -8,7 +8,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --disable-pip-version-check
 BACKEND ?= onnx
 LIGHT := light$(patsubst -onnx,,-$(BACKEND)).txt
 
-.PHONY: quickstart test test-page lint format light clean
+.PHONY: quickstart test test-page lint format site light clean
 .DELETE_ON_ERROR:
 
 quickstart: .venv/.samples
@@ -34,6 +34,11 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# README, docs and docstrings as a site in site/, and a sentence for each link that leads nowhere
+site: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --strict  # PATH: ruff
+	@echo "open site/index.html"
+
 # without PyTorch; an environment of its own, made anew, as pip takes nothing away
 light: $(LIGHT)
 	$(PYTHON) -m venv --clear .venv-light
@@ -42,7 +47,7 @@ light: $(LIGHT)
 	@echo "fst is in .venv-light/bin"
 
 clean:
-	rm -rf .venv .venv-light build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-light build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 .venv/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -59,4 +64,9 @@ clean:
 .venv/.dev: .venv/.python pyproject.toml constraints.txt
 	@echo "installing into .venv: about 5 GB with torch for CUDA, a few minutes"
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv/.docs: .venv/.python pyproject.toml constraints.txt
+	@echo "installing into .venv: about 5 GB with torch for CUDA, a few minutes"
+	$(PIP) install --quiet -c constraints.txt -e '.[docs]'
 	@touch $@
