@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("*.md", "docs/*.md", "checkpoints/**/*.md")
 LINK = re.compile(r"\]\(([^)\s#]+)")
-NAMED = re.compile(r"\[([\w/.-]+\.md)\]\(([\w/.-]+\.md)(#[\w-]+)?\)")  # [docs/train.md](docs/train.md)
+NAMED = re.compile(r"\[([\w/.-]+\.md)\]\(([\w/.-]+\.md)(#[\w-]+)?\)")  # called after the file
 MODULES = {
     "The net": ("fst.nets.transformer_net",),
     "The loss": ("fst.loss.perceptual_loss", "fst.loss.loss_network", "fst.loss.strength"),

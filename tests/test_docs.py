@@ -1,9 +1,12 @@
 """The docs lead to what is there."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
+
+import fst
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("checkpoints/**/*.md")]
@@ -70,3 +73,16 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
     linked = set(LINK.findall(readme))
     for page in ROOT.glob("docs/*.md"):
         assert name_of(page) in linked
+
+
+def test_the_site_leads_to_every_page() -> None:
+    """``make site`` is strict about the links; here is what it cannot see, and without MkDocs."""
+    site = runpy.run_path(str(ROOT / "scripts" / "site_pages.py"))
+    published = {str(path.relative_to(ROOT)) for path in site["published"]()}
+    listed = re.findall(r"^ +- .+: ([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.M)
+    assert {name for name in published if name.endswith(".md")} == set(listed) - {"api.md"}
+    assert {"docs/example.jpg", "docs/logo.svg", "docs/site.css", "Dockerfile"} <= published
+    page = site["api"]()
+    for name in fst.__all__:
+        assert f"::: fst.{fst._HOMES[name]}.{name}\n" in page
+    assert "::: fst.training.lightning_module\n" in page
