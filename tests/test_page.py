@@ -110,6 +110,17 @@ def test_paintings_of_one_net_share_its_graph(runtime: Runtime, tiny_style: Path
     assert "rows" not in told[tiny_style.stem]
 
 
+def test_files_of_one_name_in_two_folders_have_a_graph_each(
+    tiny_style: Path, runtime: Runtime, tmp_path: Path
+) -> None:
+    other = tmp_path / "base.safetensors"  # as the shipped file of several is called
+    other.write_bytes(tiny_style.read_bytes())
+    site = site_of(page_styles([str(other), "base"]), runtime, server=False)
+    told = {one["name"]: one["graph"] for one in json.loads(site["styles.json"]())["styles"]}
+    assert told["base"] != told["poppies"]
+    assert site[told["base"]]() != site[told["poppies"]]()
+
+
 def test_twelve_styles_stay_within_their_bytes(runtime: Runtime) -> None:
     """The runtime is 3.7 MB in gzip for WebAssembly alone, and 10.5 MB with WebGPU."""
     styles = page_styles([])

@@ -76,7 +76,7 @@ def drive(url: str, *steps: tuple[object, ...], **more: object) -> dict[str, Any
 def styles(tiny_style: Path) -> list[ChosenStyle]:
     udnie = ChosenStyle(checkpoints_dir() / "udnie.safetensors", "udnie")
     base = checkpoints_dir() / "base.safetensors"
-    return [ChosenStyle(tiny_style, "tiny"), udnie, ChosenStyle(Path(f"{base}:dots"), "dots")]
+    return [ChosenStyle(tiny_style, "tiny #1"), udnie, ChosenStyle(Path(f"{base}:dots"), "dots")]
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_a_downloaded_picture_is_that_of_stylize(
         ("set", "colors", 0),
         ("style", "dots"),
         ("download", tmp_path / "dots.png"),
-        ("style", "tiny"),
+        ("style", "tiny #1"),
         ("set", "stroke", -1),
         ("download", tmp_path / "coarse.png"),
         ("set", "stroke", 2),
@@ -167,9 +167,9 @@ def test_a_downloaded_picture_is_that_of_stylize(
     mixed = expected["udnie"](opened, strength=0.7, keep_colors=0.4)
     assert off(tmp_path / "mixed.png", mixed) <= 2
     assert off(tmp_path / "dots.png", expected["dots"](opened)) <= 2
-    assert off(tmp_path / "coarse.png", expected["tiny"](opened, stroke=67)) <= 2
-    assert off(tmp_path / "fine.png", expected["tiny"](opened, stroke=190)) <= 2
-    assert off(tmp_path / "server.png", expected["tiny"](opened)) <= 1
+    assert off(tmp_path / "coarse.png", expected["tiny #1"](opened, stroke=67)) <= 2
+    assert off(tmp_path / "fine.png", expected["tiny #1"](opened, stroke=190)) <= 2
+    assert off(tmp_path / "server.png", expected["tiny #1"](opened)) <= 1
 
 
 def test_without_isolation_one_thread_does_the_same(
@@ -188,7 +188,7 @@ def test_without_isolation_one_thread_does_the_same(
         ("photo", small),
         ("photo", shot),
         ("select", "#format", "png"),
-        ("style", "tiny"),
+        ("style", "tiny #1"),
         ("download", tmp_path / "made.png"),
         ("select", "#format", "jpg"),
         ("download", tmp_path / "made.jpg"),
@@ -215,7 +215,7 @@ def test_twelve_megapixels_are_reduced_and_memory_does_not_grow(
         url,
         ("photo", shot),
         ("select", "#format", "png"),
-        ("style", "tiny"),
+        ("style", "tiny #1"),
         ("download", tmp_path / "made.png"),
         *again,
         *again,
@@ -238,7 +238,7 @@ def test_webgpu_makes_the_same_picture(url: str, styles: list[ChosenStyle], tmp_
         f"{url}?engine=webgpu",
         ("photo", shot),
         ("select", "#format", "png"),
-        ("style", "tiny"),
+        ("style", "tiny #1"),
         ("evaluate", "document.querySelector('#engine').textContent"),
         ("download", tmp_path / "made.png"),
         ("set", "colors", 60),
@@ -268,7 +268,7 @@ def test_keys_cancel_camera_and_several_styles(url: str, tmp_path: Path) -> None
         ("photo", photo(tmp_path / "small.png", 60, 50)),
         ("until", "/ s, /.test(document.querySelector('#status').textContent)"),
         ("check", "#several"),
-        ("style", "tiny"),
+        ("style", "tiny #1"),
         ("evaluate", "document.querySelectorAll('#results .frame').length"),
         ("focus", ".frame input"),
         ("press", "ArrowRight"),
@@ -294,7 +294,7 @@ def test_nothing_is_wider_than_the_screen_and_all_has_a_name(
     told = drive(
         url,
         ("photo", photo(tmp_path / "shot.png", 300, 200)),
-        ("style", "tiny"),
+        ("style", "tiny #1"),
         ("evaluate", nameless),
         ("screenshot", tmp_path / "page.png"),
         width=width,

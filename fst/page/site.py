@@ -106,11 +106,14 @@ def site_of(styles: Sequence[ChosenStyle], runtime: Runtime | None, *, server: b
     index = site["index.html"]
     # also where a file server sends no headers of ours
     site["index.html"] = lambda: index().replace(b'content="CSP"', f'content="{CSP}"'.encode())
-    listed = []
+    listed, graphs = [], dict[Path, str]()
     for style in styles:
         card = read_card(style.path)
         file, name = parted_address(style.path)
-        graph = f"styles/{style.label if name is None else file.stem}.onnx"
+        source = file if name is not None else style.path
+        if source not in graphs:
+            graphs[source] = _unused(style.label if name is None else file.stem, graphs)
+        graph = graphs[source]
         entry: dict[str, Any] = {"name": style.label, "graph": graph}
         entry |= {
             key: str(card.painting.get(key) or "") for key in ("title", "artist", "year", "license")
@@ -122,7 +125,7 @@ def site_of(styles: Sequence[ChosenStyle], runtime: Runtime | None, *, server: b
             entry["picture"] = f"styles/{style.label}.jpg"
             site[entry["picture"]] = partial(base64.b64decode, card.thumbnail)
         if runtime is not None:
-            site[graph] = partial(graph_of, file if name is not None else style.path)
+            site[graph] = partial(graph_of, source)
         listed.append(entry)
     told = {
         "fst": fst.__version__,
@@ -137,6 +140,13 @@ def site_of(styles: Sequence[ChosenStyle], runtime: Runtime | None, *, server: b
         for name in runtime.names():
             site[f"runtime/{name}"] = partial(runtime.read, name)
     return site
+
+
+def _unused(stem: str, graphs: dict[Path, str]) -> str:
+    """A path for a graph; files of the same name in other folders have others."""
+    while f"styles/{stem}.onnx" in graphs.values():
+        stem += "_"
+    return f"styles/{stem}.onnx"
 
 
 def graph_of(style: Path) -> bytes:

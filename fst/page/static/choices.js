@@ -10,6 +10,11 @@ export function titled({ name, title }) {
   return name.replaceAll("_", " ").replace(/(^| )\S/g, (letter) => letter.toUpperCase());
 }
 
+// a path of styles.json as a part of an address
+export function address(path) {
+  return `./${path.split("/").map(encodeURIComponent).join("/")}`;
+}
+
 export class Choices {
   #styles;
   #changed;
@@ -95,7 +100,7 @@ export class Choices {
     const picture = style.picture ? document.createElement("img") : document.createElement("span");
     picture.className = "picture";
     if (style.picture) {
-      Object.assign(picture, { src: style.picture, alt: "", width: 96, height: 96, loading: "lazy" });
+      Object.assign(picture, { src: address(style.picture), alt: "", width: 96, height: 96, loading: "lazy" });
     } else {
       picture.textContent = titled(style)[0];
     }

@@ -58,7 +58,8 @@ async function session(graph) {
     sessions.set(graph, found); // the last one used
     return found;
   }
-  const bytes = await (await fetched(`./${graph}`, "Loading the style")).arrayBuffer();
+  const address = `./${graph.split("/").map(encodeURIComponent).join("/")}`;
+  const bytes = await (await fetched(address, "Loading the style")).arrayBuffer();
   tell("Preparing the style");
   const made = await ort.InferenceSession.create(new Uint8Array(bytes), {
     executionProviders: engine === "webgpu" ? ["webgpu", "wasm"] : ["wasm"],
