@@ -1,7 +1,7 @@
 """The page in Chromium: how long a photo of 512x512 pixels takes, and what the page looks like.
 
 python scripts/proofs/page_in_browser.py times
-python scripts/proofs/page_in_browser.py pictures docs   # writes page.jpg and page_phone.jpg there
+python scripts/proofs/page_in_browser.py pictures docs   # page.jpg and two more
 
 It needs a Chromium, and what `make test-page` brings (tests/browser/node_modules). The photos are
 those of scikit-image.
