@@ -32,7 +32,8 @@ COMMANDS = {
     "download": "fetch torchvision's VGG weights ahead of time",
     "paint": "draw one of our own paintings",
     "list": "the styles there are: shipped, and trained here",
-    "info": "a style's card",
+    "info": "a style's label, or with --json its whole card",
+    "completion": "what completes fst's words on TAB: bash, zsh, fish",
 }
 HYDRA_COMMANDS = {"train", "distill", "optimize", "evaluate"}
 COMMAND_VARIABLE = "FST_VERB"
@@ -136,6 +137,6 @@ def failed(sentence: str, code: int) -> int:
 def usage() -> str:
     """The commands, a line each."""
     lines = ["usage: fst COMMAND ...", ""]
-    lines += [f"  {command:<10}{meaning}" for command, meaning in COMMANDS.items()]
+    lines += [f"  {command:<12}{meaning}" for command, meaning in COMMANDS.items()]
     lines += ["", "`fst COMMAND --help` says more. `fst --version` prints the version."]
     return "\n".join(lines)

@@ -2,16 +2,55 @@
 
 import json
 import os
+import shutil
+import subprocess
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from fst.cli import COMMANDS, main
+from fst.commands.completion import completed
+from fst.system.console import Parser
 
 from .conftest import Train
 
 QUICK = ("trainer.max_steps=1", "previews.photos=0")
+
+
+@pytest.mark.parametrize(
+    ("line", "some"),
+    [
+        ("fst sty", ["stylize"]),
+        ("fst train sty", ["style.strength=", "style="]),
+        ("fst train style=wood", ["style=woodcut"]),
+        ("fst train logger=", ["logger=csv", "logger=none", "logger=wandb"]),
+        ("fst stylize a.jpg --style great", ["great_wave"]),
+        ("fst stylize --back", ["--backend"]),
+        ("fst stylize --backend on", ["onnx"]),
+        ("fst completion ", ["bash", "fish", "zsh"]),
+    ],
+)
+def test_words_are_completed(line: str, some: list[str]) -> None:
+    assert {*some} <= {*completed(line)}
+    assert Parser.COLLECTED is None
+
+
+def test_where_files_are_meant_the_shell_completes() -> None:
+    assert completed("fst stylize holi") == []
+    assert completed("fst train data.root=pho") == []
+    assert completed("fst train style=wood", parts=True) == ["woodcut"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_what_completes_is_read_by_its_shell(
+    shell: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "completion"
+    script.write_text(told(capsys, "completion", shell))
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not here")
+    subprocess.run([shell, "-n", str(script)], check=True, timeout=30)
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:

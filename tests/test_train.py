@@ -403,7 +403,16 @@ def test_a_users_style_that_says_everything_wins_over_the_defaults(
 
 def test_a_sweep_gives_each_job_a_folder(train: Train) -> None:
     assert train("-m", "loss.style_weight=1,2", "trainer.max_steps=1") == 0
-    assert len(list(Path("runs/multirun").glob("*/*/swirl.safetensors"))) == 2
+    made = Path("runs/multirun").glob("*/*/swirl.safetensors")
+    assert sorted(path.parent.name for path in made) == ["style_weight=1", "style_weight=2"]
+    (sweep,) = Path("runs/multirun").iterdir()
+    assert not (sweep / "0").exists()
+    (sweep / "0").mkdir()  # as a sweep that was begun before folders were called so
+    (sweep / "style_weight=1" / "config.yaml").rename(sweep / "0" / "config.yaml")
+    words = ("-m", f"hydra.sweep.dir={sweep}", "loss.style_weight=1,3", "trainer.max_steps=1")
+    assert train(*words) == 0
+    assert (sweep / "0" / "swirl.safetensors").exists()
+    assert (sweep / "style_weight=3" / "swirl.safetensors").exists()
 
 
 def test_accumulation_clipping_and_bf16_are_one_flag_each(train: Train) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -128,6 +129,17 @@ def config_error_sentence(error: Exception, command: str | None = None) -> str:
     return f"'{override}' is not understood: {text}" if override else text
 
 
+def what_varies(words: Sequence[str]) -> list[str]:
+    """A word that tells each job of a sweep which of its settings are the same in all of them."""
+    parse = OverridesParser.create().parse_override
+    try:
+        found = [parse(word) for word in words]
+    except HydraException:  # said when Hydra composes
+        return []
+    same = [one.key_or_group for one in found if not one.is_sweep_override()]
+    return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(['-', *same])}]"]
+
+
 def help_of(name: str, asked: Asked) -> str:
     """The help of ``fst NAME`` for prepared words, which it may choose groups by."""
     folder = asked.flags.get("--config-dir")
@@ -157,6 +169,7 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
         asked.words = several_loggers(named(name, asked.words))
         asked.words = [] if "--hydra-help" in asked.flags else prepared(asked)
         require_meant(asked.words, sweep=asked.sweep, shown=asked.shows)
+        asked.words += what_varies(asked.words) if asked.sweep else []
 
     def run(config: DictConfig) -> None:
         try:

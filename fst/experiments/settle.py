@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from fst.experiments.run_folder import RunFolder, choose_run
 from fst.experiments.settings import config_error_sentence, renamed
 from fst.system.paths import user_path
 
+LONGEST_NAME = 100  # characters of a sweep's folder
 RUN_FOLDER_VARIABLE = "FST_RUN_FOLDER"  # tells Lightning's other processes which folder it is
 
 
@@ -54,7 +57,7 @@ def settle(composed: DictConfig) -> Experiment:
     swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     path = composed.run_dir
     if path is None:
-        path = HydraConfig.get().runtime.output_dir if swept else f"runs/{name}"
+        path = job_folder() if swept else f"runs/{name}"
     resume = str(composed.resume)
     if RUN_FOLDER_VARIABLE in os.environ and int(os.environ.get("LOCAL_RANK", "0")) > 0:
         path = os.environ[RUN_FOLDER_VARIABLE]
@@ -67,6 +70,30 @@ def settle(composed: DictConfig) -> Experiment:
     config = precision.put_into(config)
     styles = tuple(map(precision.put_into, several)) or (config,)
     return Experiment(config, styles, run, resume, precision)
+
+
+def job_folder() -> Path:
+    """The folder of a sweep's job, called after what varies: ``strength=0.3``.
+
+    Its number stands before what cannot be a folder's name as it is. A job that was begun under its
+    number alone, or whose ``hydra.sweep.subdir`` was given, keeps that.
+    """
+    hydra = HydraConfig.get()
+    numbered = Path(hydra.runtime.output_dir)
+    same = {str(key) for key in hydra.job.config.override_dirname.exclude_keys}
+    parts = [word.lstrip("+").partition("=")[::2] for word in hydra.overrides.task]
+    varies = {key: value.strip("'\"") for key, value in parts if key not in same}
+    given = any(word.startswith("hydra.sweep.subdir=") for word in hydra.overrides.hydra)
+    if not same or not varies or given or (numbered / "config.yaml").exists():
+        return numbered
+    said = {key.rpartition(".")[2]: Path(value).name for key, value in varies.items()}
+    name = ",".join(f"{key}={value}" for key, value in said.items())
+    plain = re.sub(r"[^\w.,=+-]", "_", name)[:LONGEST_NAME]
+    if plain != name or len(said) < len(varies) or list(said.values()) != list(varies.values()):
+        plain = f"{hydra.job.num}_{plain}"
+    with suppress(OSError):
+        numbered.rmdir()  # Hydra has made it, and it stays empty
+    return numbered.parent / plain
 
 
 def settled(

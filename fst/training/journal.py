@@ -41,6 +41,7 @@ def show_picture(
         elif hasattr(logger, "log_image"):  # Weights & Biases
             logger.log_image(name, [picture], step, caption=[caption])
         elif isinstance(logger, CSVLogger):
+            assert logger.experiment is not None  # makes the folder, which it wants to be empty
             file = Path(logger.log_dir) / f"{name}_{step:06d}.jpg"
             save_picture(file, Picture(rgb=picture), quality=90)
         elif hasattr(logger.experiment, "log_image"):  # MLflow
@@ -57,6 +58,7 @@ def note_text(trainer: pl.Trainer, name: str, text: str, step: int) -> None:
         elif hasattr(logger, "log_text"):  # Weights & Biases: a table of one cell
             logger.log_text(name, columns=["text"], data=[[text]], step=step)
         elif isinstance(logger, CSVLogger):
+            assert logger.experiment is not None
             write_whole(Path(logger.log_dir) / f"{name}.md", text.encode())
         elif hasattr(logger.experiment, "log_text"):  # MLflow
             logger.experiment.log_text(_run_id(logger), text, f"{name}.md")
