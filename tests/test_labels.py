@@ -36,6 +36,10 @@ def test_words_are_completed(line: str, some: list[str]) -> None:
     assert Parser.COLLECTED is None
 
 
+def test_every_command_is_completed() -> None:
+    assert {*completed("fst ")} == COMMANDS.keys()
+
+
 def test_where_files_are_meant_the_shell_completes() -> None:
     assert completed("fst stylize holi") == []
     assert completed("fst train data.root=pho") == []

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib import import_module
 from io import StringIO
+from pathlib import Path
 
-from fst.cli import COMMANDS, HYDRA_COMMANDS
 from fst.nets.style_names import shipped_styles, trained_styles
 from fst.system.console import Parser
 from fst.system.paths import configs_dir
@@ -65,17 +65,23 @@ def completed(line: str, *, parts: bool = False) -> list[str]:
     except ValueError:  # within quotes
         return []
     last = "" if not words or line[-1:].isspace() else words.pop()
-    known = COMMANDS if len(words) < 2 else candidates(words[1], words[-1], last)
+    known = commands() if len(words) < 2 else candidates(words[1], words[-1], last)
     found = [word for word in known if word.startswith(last)]
     cut = last.rfind("=") + 1 if parts else 0
     return sorted({word[cut:] for word in found})
 
 
+def commands() -> list[str]:
+    """The commands there are: their files say so in the first line."""
+    files = Path(__file__).parent.glob("*.py")
+    return [path.stem for path in files if path.read_text().startswith(f'"""fst {path.stem}')]
+
+
 def candidates(command: str, before: str, last: str) -> Iterable[str]:
     """What may follow after ``fst COMMAND ... BEFORE``, where ``last`` is begun."""
-    if command in HYDRA_COMMANDS:
+    if (configs_dir() / f"{command}.yaml").is_file():  # Hydra composes for it
         return settings(command, last)
-    if command not in COMMANDS:
+    if command not in commands():
         return []
     styles = [*shipped_styles(), *trained_styles()]
     if before in STYLE_FLAGS:
