@@ -87,7 +87,7 @@ class Previews(pl.Callback):
         rows = []
         for row, (name, painting) in enumerate(self.paintings.items()):
             made = self._stylized(module, row)
-            shown = [captioned(to_image(one), f"{name}, step {step}") for one in made]
+            shown = [captioned(to_image(one), f"step {step}, {name}") for one in made]
             rows.append([captioned(to_image(painting), name), *shown])
         if len(rows) == 1:
             own, *shown = rows[0]
