@@ -34,7 +34,7 @@ TINY = {
     "evaluate": ["photos=1", "sizes=[32]", "limit=2", "starts=[content]", "device=cpu", *NETWORK],
 }
 TINY_FLAGS = {"video": {"--size": "32"}, "stylize": {"--size": "32"}}
-ONLY_PARSED = {  # by the first words, or any later one: what it takes to run it
+ONLY_PARSED = {  # by the command, or any word of it: what it takes to run it
     "fst download": "needs a network",
     "fst distill": "takes minutes",
     "fst benchmark": "takes minutes",
@@ -104,7 +104,7 @@ def _fst(words: Sequence[str], run: bool) -> tuple[str, str]:
 def why_not(words: Sequence[str]) -> str:
     """What a command of fst needs that is not here; empty if nothing."""
     for sign, why in ONLY_PARSED.items():
-        if sign in words or " ".join(words).startswith(sign.removeprefix("fst ") + " "):
+        if sign in words or f"fst {words[0]}" == sign:
             return why
     for sign, (module, why) in NEEDS.items():
         if sign in words and find_spec(module) is None:
@@ -125,7 +125,7 @@ def _small(command: str, words: Sequence[str]) -> list[str]:
     for flag, value in TINY_FLAGS.get(command, {}).items():
         if flag in small:
             small[small.index(flag) + 1] = value
-    if command in ("stylize", "export", "video") and "--skip-existing" not in small:
+    if command in ("stylize", "video") and "--skip-existing" not in small:
         small += ["--force"]
     return small
 
@@ -210,6 +210,8 @@ def _python(words: Sequence[str], run: bool) -> tuple[str, str]:
     first, *rest = words
     if (first, *rest[:1]) == ("-m", "fst"):
         return _fst(rest[1:], run)
+    if first == "-m" and find_spec(rest[0]) is not None:
+        return "parsed", "needs a person"
     if first == "-c":
         compile(rest[0], "-c", "exec")
         return "parsed", ""
