@@ -171,6 +171,8 @@ def train(composed: DictConfig) -> Path:
     longer = bool(went_on) and went_on[-1]["from"] == done
     if longer:
         say(f"going on       {in_words(schedule, went_on[-1])}")
+    if config.compile and done < config.trainer.max_steps:
+        say("compiling      takes minutes, at the first step; a second Ctrl-C stops at once")
     with run.locked():
         if longer and trainer.is_global_zero:
             run.write_longer(config.plain(), went_on)

@@ -72,8 +72,6 @@ class Progress(pl.Callback):
         step, many = trainer.global_step, int(trainer.max_steps)
         self._started = self._mark = (time.monotonic(), step)
         self._images = 0
-        if self.compiles and step < many:
-            say("compiling      takes minutes, in the first step; Ctrl-C stops at once")
         if self.terminal and trainer.is_global_zero:
             self._line = StepsLine(many, "steps", begun=step)
             self._line.note = "compiling" if self.compiles else ""
