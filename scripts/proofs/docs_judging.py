@@ -26,7 +26,8 @@ ROOT = docs_world.ROOT
 TASKS = {"train": "train", "optimize": "run_optimize", "evaluate": "evaluate", "distill": "distill"}
 TRAIN = """data.size=32 data.batch_size=2 data.workers=0 data.val_photos=2 style.size=64
   trainer.max_steps=2 trainer.val_check_interval=2 trainer.log_every_n_steps=1 previews.photos=1
-  trainer.accelerator=cpu previews.size=32 previews.every=2 checkpoint_every=2"""
+  trainer.accelerator=cpu previews.size=32 previews.every=2 checkpoint_every=2
+  resume=false"""
 NETWORK = ["loss_network=file", f"loss_network.file={docs_world.NETWORK}"]
 TINY = {
     "train": [*TRAIN.split(), *NETWORK],
@@ -87,7 +88,7 @@ def _fst(words: Sequence[str], run: bool) -> tuple[str, str]:
         if run and not why:
             keys = {"loss_network", *(word.partition("=")[0] for word in TINY[command])}
             kept = [word for word in rest if word.partition("=")[0] not in keys]
-            if command == "train" and "strength" not in str(kept):
+            if command == "train" and not re.search("strength|experiment=", str(kept)):
                 kept += ["loss=relative"]  # a calibrated one takes its time
             called([command, "--run", *kept, *TINY[command]])
     elif run and not why:
