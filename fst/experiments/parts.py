@@ -66,7 +66,7 @@ def build_losses(
         with vanishing_line("iterations") as tell:
             loss = build_loss(config, painting, network, photos, weights, tell=tell)
         if len(styles) > 1 and weights is None and config.loss.calibrated:
-            say(f"               {config.style.name}: style {loss.style_weight:.3g}")
+            say(f"               {config.style.name}: style {loss.weights.style:.3g}")
         losses.append(loss)
     return losses[0] if len(losses) == 1 else PaintingsLoss(losses)
 
