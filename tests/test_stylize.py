@@ -206,4 +206,4 @@ def test_list_and_info_show_styles(tiny_style: Path, capsys: pytest.CaptureFixtu
     assert "Swirl" in out
     assert "broken" in out
     assert main(["info", "tiny"]) == 0
-    assert "net.width" in capsys.readouterr().out
+    assert "width 4" in capsys.readouterr().out

@@ -41,7 +41,7 @@ from fst.training.lightning_module import FastStyleTransfer
 from fst.training.previews import Previews
 
 # curves of time; and of the epoch, which Lightning logs with every call
-UNEQUAL = ("images_per_s", "data_wait_share", "epoch")
+UNEQUAL = ("work/images_per_s", "work/data_wait_share", "epoch")
 STEPS, SAVE_EVERY, VALIDATE_EVERY = 12, 3, 4
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.png")
 WORDS = [

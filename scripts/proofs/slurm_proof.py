@@ -190,7 +190,7 @@ def sweep(folder: Path, environment: dict[str, str]) -> bool:
     command += [f"style={','.join(STYLES)}", "hydra.sweep.dir=runs/sweep"]
     print("$ fst " + " ".join(command[3:]), flush=True)
     started = subprocess.Popen(command, cwd=folder, env=environment)
-    first = folder / "runs" / "sweep" / "0"
+    first = folder / "runs" / "sweep" / f"style={STYLES[0]}"
     wait(lambda: half_way(first), "a checkpoint of the first job")
     array = output(["squeue", "-h", "-t", "R", "-o", "%F"], environment).split()[0]
     signal_job(f"{array}_0", "USR2", environment)
@@ -199,8 +199,8 @@ def sweep(folder: Path, environment: dict[str, str]) -> bool:
     log = "".join(p.read_text() for p in (folder / "runs/sweep/.submitit").rglob("*_0_0_log.out"))
     show(log)
     held = code == 0 and "is queued again" in log and "resuming from step" in log
-    for number, style in enumerate(STYLES):
-        run = folder / "runs" / "sweep" / str(number)
+    for style in STYLES:
+        run = folder / "runs" / "sweep" / f"style={style}"
         same = weights(run) == alone(folder, style, environment)
         there = (run / f"{style}.safetensors").exists()
         print(
