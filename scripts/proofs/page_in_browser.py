@@ -30,7 +30,7 @@ from tests.test_page_in_browser import drive, file_server
 STYLE = "udnie"
 REPETITIONS = 5  # after the first, which loads and compiles
 SHOWN = {  # name of the picture -> width, height, dark, photo, styles
-    "page": (1280, 860, False, "astronaut.png", ["starry_night"]),
+    "page": (1280, 860, False, "astronaut.png", ["composition_vii"]),
     "page_phone": (390, 844, True, "coffee.png", ["the_scream"]),
     "page_several": (1280, 860, True, "chelsea.png", ["udnie", "great_wave", "stained_glass"]),
 }
