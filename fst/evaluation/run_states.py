@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from filelock import FileLock, Timeout
 from fst.errors import FstError
 from fst.experiments.run_folder import RunFolder
 from fst.nets.style_card import is_plain_name
+from fst.nets.style_names import run_folders
 from fst.system.untrusted import read_json, read_yaml
 from fst.training.run_status import FAILED, FINISHED, NAME, RUNNING, STOPPED
 
 WAITING, KILLED = "waiting", "killed"
 SILENT_S = 600  # without a word of a run whose lock cannot be asked
-DEEPEST = 4  # folders below the one that is given
 WORST = "no better than the photos themselves, see docs/reliability.md"
 SHOWN = ("content", "style", "total")
 
@@ -46,20 +45,10 @@ def run_states(folder: Path) -> list[RunState]:
     """All runs in a folder and those below it, the newest first; unreadable ones say why."""
     if not folder.is_dir():
         raise FstError(f"{folder} is not a folder; give the folder of runs or of a sweep")
-    found = [_state(RunFolder(place)) for place in _places(folder, DEEPEST)]
+    found = [_state(RunFolder(place)) for place in run_folders([folder])]
     if not found:
         raise FstError(f"there is no run in {folder}; `fst train` makes one")
     return sorted(found, key=lambda run: -run.updated)
-
-
-def _places(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / "config.yaml").is_file():
-        yield folder
-        return
-    if depth:
-        for below in sorted(folder.iterdir()):
-            if below.is_dir() and not below.is_symlink() and not below.name.startswith("."):
-                yield from _places(below, depth - 1)
 
 
 def _state(run: RunFolder) -> RunState:

@@ -14,6 +14,7 @@ from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_card import Card
 from fst.system.machine import machine
 from fst.training.datamodule import PhotoData
+from fst.training.metrics import metrics_of
 from fst.training.progress import Progress
 
 
@@ -31,7 +32,7 @@ def build_cards(
     cards = []
     for row, one in enumerate(styles):
         card = build_card(one, trainer, loss.of(row), data, origin)
-        total = _final(trainer, "val_painting/").get(card.name)
+        total = _final(trainer, "val_painting").get(card.name)
         card.losses = {} if total is None else {"total": total}
         card.artifacts = {}
         card.training["together_with"] = len(styles) - 1
@@ -82,17 +83,13 @@ def build_card(
             "minutes": round(sum(elapsed) / 60, 1),
             "machine": machine(),
         },
-        losses=_final(trainer, "val/"),
-        artifacts=_final(trainer, "val_artifacts/"),
+        losses=_final(trainer, "val"),
+        artifacts=_final(trainer, "val_artifacts"),
     )
 
 
-def _final(trainer: pl.Trainer, prefix: str) -> dict[str, float]:
-    return {
-        key.removeprefix(prefix): round(float(value), 6)
-        for key, value in trainer.callback_metrics.items()
-        if key.startswith(prefix)
-    }
+def _final(trainer: pl.Trainer, group: str) -> dict[str, float]:
+    return {key: round(value, 6) for key, value in metrics_of(trainer, group).items()}
 
 
 def settings_told(

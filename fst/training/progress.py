@@ -12,6 +12,7 @@ from fst.data.dataset import PhotoBatch
 from fst.system.console import duration, say
 from fst.system.progress import ProgressLine
 from fst.training.lightning_internals import at_step_boundary
+from fst.training.metrics import metrics_of
 
 TERMS = ("content", "style", "tv", "moving")  # their sum is the total
 FRESH_S = 1.0  # after which the line's terms are taken anew, where that costs nothing
@@ -99,7 +100,7 @@ class Progress(pl.Callback):
             fresh = now - self._taken < FRESH_S or trainer.strategy.root_device.type != "cpu"
             if due or not fresh:  # to take them from a GPU is to wait for it
                 self._taken = now
-                losses = _losses(trainer)
+                losses = metrics_of(trainer, "train")
                 self._line.terms = {k: losses[k] for k in TERMS if k in losses} or losses
             if due or self._line.images_per_s is None:
                 self._line.images_per_s = speed
@@ -109,7 +110,7 @@ class Progress(pl.Callback):
             self._say(trainer, step, speed, now)
 
     def _say(self, trainer: pl.Trainer, step: int, speed: float, now: float) -> None:
-        losses, many = _losses(trainer), int(trainer.max_steps)
+        losses, many = metrics_of(trainer, "train"), int(trainer.max_steps)
         named = "  ".join(f"{k} {v:.4g}" for k, v in losses.items())
         left = (now - self._started[0]) / (step - self._started[1]) * (many - step)
         facts = {"step": step, "of": many, "losses": losses}
@@ -147,12 +148,3 @@ class Progress(pl.Callback):
         if self._line is not None:
             self._line.close()
         self._line = None
-
-
-def _losses(trainer: pl.Trainer) -> dict[str, float]:
-    """The losses of the last batch of training that were logged, by name."""
-    return {
-        key.removeprefix("train/"): float(value)
-        for key, value in trainer.callback_metrics.items()
-        if key.startswith("train/")
-    }

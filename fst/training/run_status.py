@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from fst.system.files import write_whole
 from fst.training.lightning_internals import at_step_boundary
 from fst.training.limits import ended_early
+from fst.training.metrics import metrics_of
 
 NAME = "status.json"
 EVERY_S = 10.0  # seconds from one writing to the next, at least
@@ -76,11 +77,7 @@ class RunStatus(pl.Callback):
         return (FINISHED, "") if early is None else (STOPPED, f"ended early {early}")
 
     def _note(self, trainer: pl.Trainer, name: str, *, of: str) -> None:
-        found = {
-            key.removeprefix(f"{of}/"): round(float(value), 6)
-            for key, value in trainer.callback_metrics.items()
-            if key.startswith(f"{of}/")
-        }
+        found = {key: round(value, 6) for key, value in metrics_of(trainer, of).items()}
         self._losses[name] = found or self._losses.get(name, {})
 
     def _write(self, trainer: pl.Trainer, state: str, ended: str = "") -> None:
