@@ -196,6 +196,17 @@ def test_what_ulimit_leaves_is_less_by_what_is_mapped(
     assert [room.free for room in shell_rooms(tmp_path)] == [2000 * page, 100 * page]
 
 
+def test_linux_is_asked_and_elsewhere_psutil(tmp_path: Path) -> None:
+    import psutil
+
+    plant(tmp_path, {"proc/meminfo": "MemTotal: 3000 kB\nMemFree: 5 kB\nMemAvailable: 2000 kB\n"})
+    assert memory.machine_room(tmp_path) == memory.Room(3000 * 1024, 2000 * 1024)
+    assert memory.machine_room(tmp_path / "nowhere").total == psutil.virtual_memory().total
+    assert memory.machine_room().total == psutil.virtual_memory().total
+    held = psutil.Process().memory_info().rss
+    assert memory.held_memory() == pytest.approx(held, rel=0.05)
+
+
 def test_the_least_of_all_counts_and_is_named(
     tmp_path: Path, tiny_style: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """One net of several paintings: its norms, its loss, its file, its training."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -305,6 +306,21 @@ def test_a_sweep_trains_several_nets_of_several_paintings(train: Train) -> None:
     files = sorted(Path("runs/sweep").glob("*/pair.safetensors"))  # 0_..., 1_...
     made = [load_styles(file)[1] for file in files]
     assert [[card.name for card in cards] for cards in made] == [["a", "b"], ["b", "c"]]
+
+
+@pytest.mark.usefixtures("three_paintings")
+def test_each_of_several_paintings_has_weights_of_its_own_solved_for(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["styles=[a.png,b.png]", "style.name=pair", "loss=calibrated", "trainer.max_steps=1"]
+    assert train(*words, "previews.photos=0", given_painting=False) == 0
+    told = dict(re.findall(r"^ +([ab]): style (\S+)$", capsys.readouterr().out, re.MULTILINE))
+    cards = load_styles("runs/pair/pair.safetensors")[1]
+    kept = {card.name: card.training["weights"]["style"] for card in cards}
+    assert {name: float(weight) for name, weight in told.items()} == {
+        name: pytest.approx(weight, rel=0.01) for name, weight in kept.items()
+    }
+    assert kept["a"] != pytest.approx(kept["b"], rel=0.01)
 
 
 @pytest.mark.usefixtures("three_paintings")

@@ -115,7 +115,7 @@ def test_a_pass_that_does_not_fit_goes_in_tiles(
 ) -> None:
     photo = np.asarray(picture(1200, 900, seed=1))
     wanted = Stylizer(tiny_style)(photo)
-    monkeypatch.setattr("fst.system.memory.available_memory", lambda: 330e6)
+    monkeypatch.setattr("fst.system.memory.available_memory", lambda: 220e6)
     monkeypatch.setattr("fst.inference.tiling.available_memory", lambda: int(660e6))
     told = Told()
     made = Stylizer(tiny_style, watch=told)(photo)

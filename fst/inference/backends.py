@@ -34,6 +34,7 @@ PRECISIONS = ("auto", "exact", "fast")
 PACKAGE = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 BY_SPEED = ("openvino", "onnx")  # on a CPU, the fastest first; torch comes after both
 FIXED_MEMORY = 64e6  # bytes in reserve, whatever the photo
+KEPT_INPUT = 2**21  # bytes of a pass whose memory ONNX Runtime keeps for the next one
 
 Say = Callable[[str], None]
 Blend = Mapping[str, float] | None  # names of paintings in a file of several -> weights
@@ -106,22 +107,21 @@ class OnnxBackend:
     """ONNX Runtime on the CPU."""
 
     name: ClassVar[str] = "onnx"
-    memory: ClassVar[PassMemory] = PassMemory(pixel=250, channel=52)
+    memory: ClassVar[PassMemory] = PassMemory(pixel=60, channel=28)
     device, precision = "cpu", "float32"
 
     def __init__(self, graph: bytes, *, threads: int) -> None:
-        self._session = onnx_session(graph, threads=threads)
+        self._run = onnx_model(graph, threads=threads)
 
     def __call__(self, pixels: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
-        (stylized,) = self._session.run(None, {"pixels": pixels, **inputs})
-        return stylized
+        return self._run({"pixels": pixels, **inputs})[0]
 
 
 class OpenVinoBackend:
     """OpenVINO on the CPU; ``bfloat16`` is for a processor that ``openvino_has_bfloat16`` names."""
 
     name: ClassVar[str] = "openvino"
-    memory: ClassVar[PassMemory] = PassMemory(pixel=40, channel=40)
+    memory: ClassVar[PassMemory] = PassMemory(pixel=20, channel=30)
     device = "cpu"
 
     def __init__(self, graph: bytes, *, threads: int, bfloat16: bool = False) -> None:
@@ -132,17 +132,31 @@ class OpenVinoBackend:
         return self._run({"pixels": pixels, **inputs})[0]
 
 
-def onnx_session(graph: bytes, *, threads: int) -> Any:
-    """An ``onnxruntime.InferenceSession`` of a graph, on the CPU."""
+def onnx_model(
+    graph: bytes, *, threads: int, kept: float = KEPT_INPUT
+) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
+    """A graph in ONNX Runtime on the CPU: arrays by their names -> the outputs.
+
+    Memory comes from ONNX Runtime's arena: without it the first pass of a size maps and unmaps
+    every layer's output, which at 3 megapixels takes as long again as the pass. After a pass of
+    more than ``kept`` bytes of input the arena gives back what it holds.
+    """
     # 1.31 would leave an id of this machine and a database to be sent in the home folder
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.enable_cpu_mem_arena = False  # the arena keeps 11 GB after one 2048 px photo
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    giving_back = onnxruntime.RunOptions()
+    giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+    def run(inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        large = max(array.nbytes for array in inputs.values()) > kept
+        return session.run(None, dict(inputs), giving_back if large else None)
+
+    return run
 
 
 def openvino_model(graph: bytes, *, threads: int, bfloat16: bool) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import numpy as np
 
-from fst.inference.backends import Backend, onnx_session, openvino_model
+from fst.inference.backends import Backend, onnx_model, openvino_model
 from fst.inference.tile_graph import GraphEngine, RunGraph
 from fst.inference.tiled_pass import Engine
 from fst.system.machine import cpu_threads
@@ -29,9 +29,7 @@ def tile_engine(backend: Backend) -> Engine:
 
 
 def _in_onnx_runtime(graph: bytes) -> RunGraph:
-    session = onnx_session(graph, threads=cpu_threads())
-    run: Callable[..., list[np.ndarray]] = session.run
-    return lambda inputs: run(None, inputs)
+    return onnx_model(graph, threads=cpu_threads(), kept=math.inf)
 
 
 def _in_openvino(graph: bytes, *, bfloat16: bool) -> RunGraph:

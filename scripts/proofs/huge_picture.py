@@ -1,7 +1,8 @@
 """Time, peak memory, scratch and traffic of pictures of so many megapixels, a process for each.
 
 python scripts/proofs/huge_picture.py 400 --max-memory 2GB --backend openvino   # about an hour
-python scripts/proofs/huge_picture.py 0.25 1 4 16 50 100 --tiles auto off --plot huge.png
+python scripts/proofs/huge_picture.py 0.25 1 4 16 50 100 --backend onnx openvino --tiles 512 off \
+    --max-memory 16GB --plot huge.png                          # about an hour
 python scripts/proofs/huge_picture.py 60 --max-memory 1.2GB --fast-net  # of 4 channels: minutes
 
 Each photo is drawn strip by strip: a gradient, rings, grain, a sky of one color; a JPEG. The peak
@@ -14,6 +15,7 @@ left out. Further flags, such as --stroke auto, are handed on to `fst stylize`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import subprocess
@@ -37,6 +39,7 @@ class Row(NamedTuple):
     """What one process took."""
 
     megapixels: float
+    backend: str
     tiles: str
     seconds: float
     peak: int  # bytes
@@ -76,7 +79,7 @@ def fast_net(folder: Path) -> Path:
     return path
 
 
-def measured(command: list[str], megapixels: float, tiles: str) -> Row:
+def measured(command: list[str], megapixels: float, backend: str, tiles: str) -> Row:
     """A process and what it took; ``FstError`` with its last line where it failed."""
     start = time.monotonic()
     with tempfile.TemporaryFile("w+") as said:
@@ -100,6 +103,7 @@ def measured(command: list[str], megapixels: float, tiles: str) -> Row:
     told = re.search(r"^tiles of (.*)$", text, re.MULTILINE)
     return Row(
         megapixels,
+        backend,
         tiles,
         time.monotonic() - start,
         usage.ru_maxrss * 1024,
@@ -117,10 +121,10 @@ def plot(rows: list[Row], path: str, name: str) -> None:
     from matplotlib import pyplot
 
     figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(6, 7))
-    for tiles in dict.fromkeys(row.tiles for row in rows):
-        own = [row for row in rows if row.tiles == tiles]
+    for backend, tiles in dict.fromkeys((row.backend, row.tiles) for row in rows):
+        own = [row for row in rows if (row.backend, row.tiles) == (backend, tiles)]
         sizes = [row.megapixels for row in own]
-        above.loglog(sizes, [row.seconds for row in own], "o-", label=f"--tiles {tiles}")
+        above.loglog(sizes, [row.seconds for row in own], "o-", label=f"{backend}, --tiles {tiles}")
         below.loglog(sizes, [row.peak / 1e9 for row in own], "o-")
     above.set(ylabel="seconds", title=name)
     below.set(ylabel="peak memory, GB", xlabel="megapixels")
@@ -135,7 +139,7 @@ def main() -> int:
     parser.add_argument("megapixels", nargs="+", type=float)
     parser.add_argument("--style", default="great_wave")
     parser.add_argument("--fast-net", action="store_true", help="in place of a style")
-    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--backend", nargs="+", default=["auto"])
     parser.add_argument("--tiles", nargs="+", default=["auto"])
     parser.add_argument("--max-memory", metavar="SIZE")
     parser.add_argument("--scratch", metavar="FOLDER")
@@ -148,36 +152,42 @@ def main() -> int:
     style = str(fast_net(folder)) if options.fast_net else options.style
     limit = None if options.max_memory is None else parse_memory(options.max_memory)
     rows: list[Row] = []
-    print("| megapixels | tiles | seconds | peak, GB | above | told | disk read, written |")
-    print("|---|---|---|---|---|---|---|")
+    print("| megapixels | backend | tiles | seconds | peak, GB | above | told | read, written |")
+    print("|---|---|---|---|---|---|---|---|")
     try:
         for megapixels in options.megapixels:
             height = round((megapixels * 1e6 / options.shape) ** 0.5)
             width = round(megapixels * 1e6 / height)
             photo, picture = folder / f"{width}x{height}.jpg", folder / "picture.jpg"
             draw(photo, height, width)
-            for tiles in options.tiles:
+            for backend, tiles in itertools.product(options.backend, options.tiles):
                 command = [sys.executable, "-m", "fst", "stylize", str(photo), "--style", style]
-                command += ["-o", str(picture), "--force", "--backend", options.backend]
+                command += ["-o", str(picture), "--force", "--backend", backend]
                 command += ["--tiles", tiles, "--max-pixels", "4000MP"]
                 for flag in ("max_memory", "scratch"):
                     if getattr(options, flag) is not None:
                         command += [f"--{flag.replace('_', '-')}", getattr(options, flag)]
                 try:
-                    row = measured(command + words, megapixels, tiles)
+                    row = measured(command + words, megapixels, backend, tiles)
                 except FstError as error:
-                    print(f"| {megapixels:g} | {tiles} | {error} | | | | |", flush=True)
+                    print(f"| {megapixels:g} | {backend} | {tiles} | {error} | | | | |", flush=True)
                     continue
                 rows.append(row)
                 above = "" if limit is None else f"{row.peak / limit - 1:+.0%}"
-                cells = [f"{megapixels:g}", tiles, f"{row.seconds:.0f}", f"{row.peak / 1e9:.2f}"]
+                cells = [
+                    f"{megapixels:g}",
+                    backend,
+                    tiles,
+                    f"{row.seconds:.1f}",
+                    f"{row.peak / 1e9:.2f}",
+                ]
                 cells += [above, row.told, f"{row.read / 1e9:.1f}, {row.written / 1e9:.1f} GB"]
                 print("|", " | ".join(cells), "|", flush=True)
             if not options.keep:
                 photo.unlink()
                 picture.unlink(missing_ok=True)
         if options.plot:
-            plot(rows, options.plot, f"{Path(style).stem}, {options.backend}")
+            plot(rows, options.plot, Path(style).stem)
     finally:
         if not options.keep:
             for path in folder.iterdir():

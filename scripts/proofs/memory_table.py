@@ -49,7 +49,7 @@ def peak(path: Path, backend: str, channels: int, width: int, height: int) -> tu
     expected = expected_bytes(backend, channels=channels, pixels=width * height)
     expected += BESIDE * DECODING * width * height
     with pass_process(
-        backend, style=path, channels=channels, height=height, width=width, keep_memory=True
+        backend, style=path, channels=channels, height=height, width=width
     ) as process:
         process()
         taken = process.calls_mb - process.held_mb  # of what was kept, a small pass takes none

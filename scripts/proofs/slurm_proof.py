@@ -1,30 +1,30 @@
 """Prove training on SLURM against a real one, started here for the purpose, on one machine.
 
 apt-get install slurmctld slurmd slurm-client munge     # Debian's; as root, no systemd needed
-python scripts/proofs/slurm_proof.py                           # about ten minutes
-python scripts/proofs/slurm_proof.py sweep                     # one of sweep, sbatch, processes
+python scripts/proofs/slurm_proof.py                           # about half an hour
+python scripts/proofs/slurm_proof.py sweep                     # or others of the names below
 
 ``sweep``: three styles from one command through submitit; one job is told half-way that its time
 is up (SIGUSR2), goes into the queue again and resumes from there. ``sbatch``: the same with
 ``scripts/train.sbatch`` and SIGUSR1. ``processes``: one style in two processes under srun, and
-under torchrun. All must leave the very weights of runs without SLURM. Exit code 1 if one does not.
+under torchrun. ``limit``: time limits that SLURM itself watches, of both, and one that expires
+without a warning. ``drained``: a node that is drained, then one that is lost. ``preempted``: jobs
+of both kinds that a job of a higher partition takes the node from. All must leave the very weights
+of runs without SLURM. Exit code 1 if one does not.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from safetensors.torch import save
+from slurm_world import PATIENCE_S, cluster, missing, output, show, signal_job, state, told, wait
 from tiny_run import TINY_RUN, list_photos
 
 from fst.experiments.run_folder import RunFolder
@@ -33,149 +33,57 @@ from fst.system.machine import machine
 from fst.training.checkpoint_files import read_checkpoint
 
 HERE = Path(__file__).resolve().parent
-NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "scontrol")
 PHOTOS = ("chelsea.png", "coffee.png", "rocket.jpg", "camera.png", "astronaut.png")
 STYLES = ("woodcut", "dots", "stained_glass")
 STEPS = 400
-WORDS = [
-    *TINY_RUN,
-    *(
-        "data.workers=1",
-        "data.batch_size=2",
-        f"trainer.max_steps={STEPS}",
-        "checkpoint_every=50",
-    ),
-    *("trainer.val_check_interval=100", "previews.photos=0"),
-]
+LONG_STEPS = 6000  # more than two minutes of them
+
+
+def words(steps: int) -> list[str]:
+    """What `fst train` is told, beside the style and the folder."""
+    every = [f"checkpoint_every={steps // 8}", f"trainer.val_check_interval={steps // 4}"]
+    size = ["data.workers=1", "data.batch_size=2", "previews.photos=0"]
+    return [*TINY_RUN, *size, *every, f"trainer.max_steps={steps}"]
+
+
+WORDS, LONG = words(STEPS), words(LONG_STEPS)
 TWO = ("data.batch_size=1", "trainer.devices=2", "trainer.strategy=ddp")
 CLUSTER = [
     *("hydra/launcher=submitit_slurm", "hydra.launcher.partition=main"),
     *("hydra.launcher.gpus_per_node=null", "hydra.launcher.cpus_per_task=1"),
     *("hydra.launcher.mem_gb=3", "hydra.launcher.timeout_min=30"),
 ]
-PATIENCE_S = 900
-CONFIG = """\
-ClusterName=one
-SlurmctldHost={host}(127.0.0.1)
-SlurmUser=root
-AuthType=auth/munge
-AuthInfo=socket={top}/run/munge.sock,cred_expire=5
-StateSaveLocation={top}/state
-SlurmdSpoolDir={top}/spool
-SlurmctldPidFile={top}/run/slurmctld.pid
-SlurmdPidFile={top}/run/slurmd.pid
-SlurmctldLogFile={top}/log/slurmctld.log
-SlurmdLogFile={top}/log/slurmd.log
-SlurmctldPort={port}
-SlurmdPort={node_port}
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-MpiDefault=none
-ReturnToService=2
-SlurmctldTimeout=30
-SlurmdTimeout=60
-SchedulerParameters=batch_sched_delay=1,sched_interval=5
-KillWait=10
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory={memory} State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
-"""
 
 
-def missing() -> str | None:
-    """Why there can be no SLURM here; None if there can."""
-    gone = [name for name in NEEDED if shutil.which(name) is None]
-    if gone:
-        return f"{', '.join(gone)} not found; apt-get install slurmctld slurmd slurm-client munge"
-    if os.geteuid():
-        return "a private SLURM must be started as root"
-    return None
-
-
-@contextmanager
-def cluster(top: Path) -> Iterator[dict[str, str]]:
-    """A SLURM of one node in ``top``; the environment its commands want. Ended at the end."""
-    for name in ("run", "log", "state", "spool"):
-        (top / name).mkdir(parents=True)
-    (top / "run").chmod(0o755)
-    key = top / "munge.key"
-    key.write_bytes(os.urandom(128))
-    key.chmod(0o600)
-    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    config = top / "slurm.conf"
-    config.write_text(
-        CONFIG.format(
-            top=top,
-            host=socket.gethostname().split(".")[0],
-            port=free_port(),
-            node_port=free_port(),
-            cores=os.cpu_count(),
-            memory=int(pages * page / 2**20 * 0.8),
-        )
-    )
-    environment = {**os.environ, "SLURM_CONF": str(config)}
-    # the threads of a run decide its rounding, so all runs have one
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent.parent)}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    munged = ["munged", "--force", "--foreground", f"--key-file={key}"]
-    munged += [f"--socket={top}/run/munge.sock", f"--pid-file={top}/run/munged.pid"]
-    munged += [f"--seed-file={top}/run/munge.seed", f"--log-file={top}/log/munged.log"]
-    daemons = []
-    try:
-        for command in (munged, ["slurmctld", "-D"], ["slurmd", "-D"]):
-            log = (top / "log" / f"{command[0]}.out").open("w")
-            daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-            time.sleep(2)
-        wait(lambda: "idle" in output(["sinfo", "-h"], environment), "the cluster to be idle", 90)
-        yield environment
-    finally:
-        subprocess.run(["scancel", "--state=PENDING"], env=environment, capture_output=True)
-        subprocess.run(["scancel", "--state=RUNNING"], env=environment, capture_output=True)
-        time.sleep(1)
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            try:
-                daemon.wait(20)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        return int(place.getsockname()[1])
-
-
-def output(command: list[str], environment: dict[str, str]) -> str:
-    """What a command prints."""
-    return subprocess.run(command, env=environment, capture_output=True, text=True).stdout
-
-
-def wait(done: Callable[[], bool], what: str, seconds: float = PATIENCE_S) -> None:
-    """Until it is so."""
-    end = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > end:
-            raise SystemExit(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(0.5)
-
-
-def weights(run: Path) -> str:
+def weights(run: Path, steps: int = STEPS) -> str:
     """A hash of the final weights of a run."""
-    state = read_checkpoint(RunFolder(run).checkpoints.path(STEPS))["state_dict"]
+    state = read_checkpoint(RunFolder(run).checkpoints.path(steps))["state_dict"]
     return tensors_sha256(save(state))
 
 
-def alone(folder: Path, style: str, environment: dict[str, str], *words: str) -> str:
+def alone(folder: Path, style: str, environment: dict[str, str], *more: str) -> str:
     """The weights of a run without SLURM."""
-    run = f"run_dir=alone/{style}{len(words)}"
-    command = [sys.executable, "-m", "fst", "train", *WORDS, f"style={style}", run, *words]
+    return _alone(folder, style, environment, STEPS, *more)
+
+
+def long_alone(folder: Path, environment: dict[str, str]) -> str:
+    """The weights of the long run without SLURM; made once."""
+    return _alone(folder, "woodcut", environment, LONG_STEPS)
+
+
+def _alone(folder: Path, style: str, environment: dict[str, str], steps: int, *more: str) -> str:
+    run = f"alone/{style}{steps}_{len(more)}"
+    command = [sys.executable, "-m", "fst", "train", *words(steps), f"style={style}"]
+    command += [f"run_dir={run}", *more]
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-    return weights(folder / run.removeprefix("run_dir="))
+    return weights(folder / run, steps)
+
+
+def same_as_alone(folder: Path, run: str, environment: dict[str, str]) -> bool:
+    """Whether a long run has the weights of the one without SLURM; says so."""
+    same = weights(folder / run, LONG_STEPS) == long_alone(folder, environment)
+    print(f"weights {'those of a run without SLURM' if same else 'DIFFER'}", flush=True)
+    return same
 
 
 def half_way(run: Path) -> bool:
@@ -255,25 +163,121 @@ def processes(folder: Path, environment: dict[str, str]) -> bool:
     return held
 
 
-def signal_job(job: str, name: str, environment: dict[str, str]) -> None:
-    """What SLURM sends to a job whose time is up."""
-    print(f"$ scancel --signal={name} {job}", flush=True)
-    subprocess.run(["scancel", f"--signal={name}", job], env=environment, check=True)
+def submitted(folder: Path, environment: dict[str, str], run: str, *options: str) -> str:
+    """The number of a job of ``train.sbatch``, a long one."""
+    command = ["sbatch", "--parsable", "--gpus-per-node=0", "--cpus-per-task=1", "--mem=3G"]
+    command += [*options, str(HERE.parent / "train.sbatch")]
+    return told([*command, *LONG, "style=woodcut", f"run_dir={run}"], environment, folder).strip()
 
 
-def show(log: str) -> None:
-    """The lines of a log that matter, indented."""
-    for line in log.splitlines():
-        if line.strip() and "WARNING" not in line:
-            print(f"    {line[:140]}", flush=True)
+def ended(folder: Path, run: str, job: str, environment: dict[str, str]) -> bool:
+    """Wait for the style file of a job; whether it resumed and has the weights it must have."""
+    wait((folder / run / "woodcut.safetensors").exists, f"the style file of job {job}")
+    log = (folder / f"fst_{job}.log").read_text()
+    show(log)
+    return same_as_alone(folder, run, environment) and "resuming from step" in log
 
 
-PROOFS = {"sweep": sweep, "sbatch": sbatch, "processes": processes}
+def launched(
+    folder: Path, run: str, environment: dict[str, str], *more: str
+) -> subprocess.Popen[bytes]:
+    """A sweep of one long run through submitit."""
+    command = [sys.executable, "-m", "fst", "train", "-m", *CLUSTER, *more, *LONG]
+    command += ["style=woodcut", f"hydra.sweep.dir={run}"]
+    print("$ fst " + " ".join(command[3:]), flush=True)
+    return subprocess.Popen(command, cwd=folder, env=environment)
+
+
+def swept(
+    folder: Path, run: str, launcher: subprocess.Popen[bytes], environment: dict[str, str]
+) -> str:
+    """The logs of a sweep once it has ended; empty if it is not what it would be alone."""
+    code = launcher.wait(PATIENCE_S)
+    print(f"the launcher's exit code is {code}", flush=True)
+    logs = sorted((folder / run / ".submitit").rglob("*_log.out"))
+    log = "".join(path.read_text() for path in logs)
+    show(log)
+    same = same_as_alone(folder, f"{run}/style=woodcut", environment)
+    return log if same and code == 0 else ""
+
+
+def limit(folder: Path, environment: dict[str, str]) -> bool:
+    """Time limits that SLURM itself watches: of both kinds of job, and without a warning."""
+    job = submitted(folder, environment, "runs/limit", "--time=2", "--signal=USR1@30")
+    held = ended(folder, "runs/limit", job, environment)
+    held = "is queued again" in (folder / f"fst_{job}.log").read_text() and held
+    short = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30")
+    launcher = launched(folder, "runs/limited", environment, *short)
+    held = "is queued again" in swept(folder, "runs/limited", launcher, environment) and held
+    job = submitted(folder, environment, "runs/killed", "--time=1", "--signal=CONT@1")
+    wait(lambda: state(job, environment) not in ("PENDING", "RUNNING", "COMPLETING"), "its end")
+    print(f"job {job}: {state(job, environment)}", flush=True)
+    held = state(job, environment) == "TIMEOUT" and held
+    show((folder / f"fst_{job}.log").read_text())
+    told([sys.executable, "-m", "fst", "runs", "runs/killed"], environment, folder)
+    again = submitted(folder, environment, "runs/killed")
+    return ended(folder, "runs/killed", again, environment) and held
+
+
+def drained(folder: Path, environment: dict[str, str]) -> bool:
+    """A node that is drained ends its job and takes no other; one that is lost loses its job."""
+
+    def update(state: str) -> None:
+        node = f"nodename={socket.gethostname().split('.')[0]}"
+        told(["scontrol", "update", node, f"state={state}", "reason=proof"], environment)
+
+    first = submitted(folder, environment, "runs/drained")
+    wait(lambda: half_way(folder / "runs/drained"), "a checkpoint of the job")
+    update("drain")
+    second = submitted(folder, environment, "runs/waiting")
+    wait((folder / "runs/drained/woodcut.safetensors").exists, "the job on the drained node")
+    wait(lambda: state(first, environment) == "COMPLETED", "that job's end")
+    told(["sinfo", "-h", "-o", "%n %T %E"], environment)
+    held = f"{second} PENDING" in told(["squeue", "-h", "-o", "%i %T %r"], environment)
+    update("resume")
+    wait(lambda: half_way(folder / "runs/waiting"), "a checkpoint of the second job")
+    update("down")
+    wait(lambda: state(second, environment) == "PENDING", "the job to be queued again", 120)
+    told([sys.executable, "-m", "fst", "runs", "runs"], environment, folder)
+    update("resume")
+    held = same_as_alone(folder, "runs/drained", environment) and held
+    return ended(folder, "runs/waiting", second, environment) and held
+
+
+def preempted(folder: Path, environment: dict[str, str]) -> bool:
+    """A job of a higher partition takes the node from one of a sweep, and from an sbatch job."""
+    launcher = launched(folder, "runs/swept", environment)
+    wait(lambda: half_way(folder / "runs/swept/style=woodcut"), "a checkpoint of the sweep")
+    urgent(folder, environment)
+    held = "resuming from step" in swept(folder, "runs/swept", launcher, environment)
+    job = submitted(folder, environment, "runs/preempted")
+    wait(lambda: half_way(folder / "runs/preempted"), "a checkpoint of the job")
+    urgent(folder, environment)
+    return ended(folder, "runs/preempted", job, environment) and held
+
+
+def urgent(folder: Path, environment: dict[str, str]) -> None:
+    """Give the whole node to another job for a moment."""
+    command = ["sbatch", "--parsable", "--partition=urgent", "--exclusive", "--wrap=sleep 10"]
+    job = told([*command, "--output=urgent.log"], environment, folder).strip()
+    wait(lambda: state(job, environment) in ("RUNNING", "COMPLETED"), "the urgent job", 120)
+    told(["squeue", "-h", "-o", "%i %P %T %r"], environment)
+    wait(lambda: state(job, environment) == "COMPLETED", "the urgent job to end", 60)
+
+
+PROOFS: dict[str, Callable[[Path, dict[str, str]], bool]] = {
+    "sweep": sweep,
+    "sbatch": sbatch,
+    "processes": processes,
+    "limit": limit,
+    "drained": drained,
+    "preempted": preempted,
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Prove training on SLURM against a real one.")
-    parser.add_argument("which", nargs="*", help="sweep, sbatch, processes; all by default")
+    parser.add_argument("which", nargs="*", help=f"{', '.join(PROOFS)}; all by default")
     parser.add_argument("--folder", type=Path, help="keep runs and logs here")
     options = parser.parse_args()
     reason = missing()
