@@ -34,6 +34,7 @@ OURS = (
     "app.js",
     "camera.js",
     "choices.js",
+    "opened.js",
     "painter.js",
     "photo.js",
     "resize.js",
@@ -70,14 +71,14 @@ Site = dict[str, Callable[[], bytes]]  # path below the page's own address -> it
 def page_styles(words: Sequence[str]) -> list[ChosenStyle]:
     """Names or files of styles -> those of the page; a file of several means all of its paintings.
 
-    Without words the shipped styles that have a picture, and those that were trained here. Raises
-    ``FstError`` as ``chosen_styles`` does.
+    Without words the shipped styles that have a file of their own and a picture, and those that
+    were trained here. Raises ``FstError`` as ``chosen_styles`` does.
     """
     if not words:
         shipped = [
             ChosenStyle(path, name)
             for name, path in shipped_styles().items()
-            if read_card(path).thumbnail
+            if parted_address(path)[1] is None and read_card(path).thumbnail
         ]
         names = {style.label for style in shipped}
         trained = [ChosenStyle(p, n) for n, p in trained_styles().items() if n not in names]

@@ -27,6 +27,7 @@ page.setDefaultTimeout(MOST_MS);
 const requests = [];
 const errors = [];
 context.on("request", (request) => requests.push(request.url()));
+page.on("filechooser", () => {}); // from the beginning, else the first dialog may be the browser's own
 page.on("pageerror", (error) => errors.push(error.message));
 page.on("console", (message) => {
   if (message.type() === "error") errors.push(message.text());
@@ -40,20 +41,31 @@ const done = () =>
       (/ s, /.test(document.querySelector("#status").textContent) ||
         document.querySelector("#trouble").textContent),
   );
+const come = () =>
+  page.waitForFunction(
+    () =>
+      document.querySelector("#work").hidden &&
+      (document.querySelector("#status").textContent || document.querySelector("#trouble").textContent),
+  );
+const said = async () => [await status(), await page.textContent("#trouble")];
 const actions = {
   photo: async (path) => {
     await page.setInputFiles("#file", path);
-    await page.waitForFunction(
-      () =>
-        document.querySelector("#work").hidden &&
-        (document.querySelector("#status").textContent || document.querySelector("#trouble").textContent),
-    );
-    return [await status(), await page.textContent("#trouble")];
+    await come();
+    return said();
+  },
+  // by the key that is to open the browser's own dialog
+  choose: async (key, path) => {
+    const coming = page.waitForEvent("filechooser", { timeout: 20_000 });
+    await page.keyboard.press(key);
+    await (await coming).setFiles(path);
+    await come();
+    return said();
   },
   style: async (name) => {
     await page.locator(`.tile:has(input[value="${name}"])`).click();
     await done();
-    return [await status(), await page.textContent("#trouble")];
+    return said();
   },
   click: (selector) => page.locator(selector).first().click(),
   check: (selector) => page.locator(selector).check(),
@@ -80,6 +92,7 @@ const actions = {
     }
   },
   sleep: (ms) => sleep(ms),
+  offline: (is) => context.setOffline(is),
   evaluate: (expression) => page.evaluate(expression),
   screenshot: async (path) => {
     await page.screenshot({ path });
@@ -101,7 +114,7 @@ const actions = {
 const results = [];
 try {
   await page.goto(asked.url);
-  await page.waitForSelector("body[data-ready]");
+  await page.waitForSelector("body[data-ready], #trouble:not(:empty)");
   for (const [name, ...words] of asked.steps) results.push((await actions[name](...words)) ?? null);
   const isolated = await page.evaluate("crossOriginIsolated");
   const engine = await page.evaluate("document.body.dataset.ready");

@@ -8,7 +8,10 @@ import { Results } from "./results.js";
 
 const $ = (id) => document.getElementById(id);
 const SMALLER = 0.6; // of the pixels, where the memory was not enough
-const about = await (await fetch("./styles.json")).json();
+const LOST = /failed to fetch|networkerror|load failed|dynamically imported/i; // as browsers say it
+// a file that is dropped before the page is ready must not take its place
+for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
+const about = await listed();
 const painter = new Painter(about.engines.length ? await chooseEngine(about.engines) : "wasm");
 const results = new Results();
 const camera = new Camera();
@@ -22,12 +25,24 @@ function onServer() {
   return document.querySelector("[name=where]:checked").value === "server";
 }
 
+async function listed() {
+  try {
+    return await (await fetch("./styles.json")).json();
+  } catch (error) {
+    say("");
+    const lost = LOST.test(error.message);
+    complain(lost ? error : new Error("the page's list of styles, styles.json, is missing or damaged"));
+    throw error;
+  }
+}
+
 function say(words) {
-  $("status").textContent = words;
+  if ($("status").textContent !== words) $("status").textContent = words; // else it is read out again
 }
 
 function complain(error) {
-  const sentence = error.message;
+  const lost = "the server of this page does not answer; try again once it runs";
+  const sentence = LOST.test(error.message) ? lost : error.message;
   $("trouble").textContent = sentence ? `${sentence[0].toUpperCase()}${sentence.slice(1)}.` : "";
 }
 
@@ -102,7 +117,7 @@ async function work() {
       choices.say(photo.size);
       return work();
     }
-    if (painter.engine === "webgpu" && !onServer()) {
+    if (painter.engine === "webgpu" && !onServer() && !LOST.test(error.message)) {
       painter.cancel();
       painter.engine = "wasm";
       engine();
@@ -189,12 +204,13 @@ function cancel() {
 }
 
 async function startCamera() {
+  if (camera.running) return;
   complain({ message: "" });
   cancel();
   const first = () => choices.chosen()[0] ?? about.styles[0];
   const job = () => ({ style: first(), strength: choices.strength, colors: choices.colors });
   try {
-    await camera.start(painter, job, (made, rate, error) => {
+    const started = await camera.start(painter, job, (made, rate, error) => {
       if (error) {
         stopCamera();
         complain(error);
@@ -205,18 +221,20 @@ async function startCamera() {
       canvas.getContext("2d").putImageData(new ImageData(made.rgba, ...made.size), 0, 0);
       $("rate").textContent = `${titled(first())}, ${rate.toFixed(rate < 10 ? 1 : 0)} frames a second`;
     });
+    if (!started) return;
     for (const id of ["empty", "results"]) $(id).hidden = true;
     $("live").hidden = false;
     document.body.dataset.photo = "true";
     say("The camera is on.");
   } catch (error) {
-    complain(error);
+    if (error.name !== "AbortError") complain(error); // a stream that is stopped before it plays
   }
 }
 
 function stopCamera() {
-  if (!camera.running && $("live").hidden) return;
-  camera.stop();
+  const shown = !$("live").hidden;
+  camera.stop(); // also one that is being asked for
+  if (!shown) return;
   painter.cancel();
   $("live").hidden = true;
   $("rate").textContent = "Starting the camera …";
@@ -234,6 +252,7 @@ function engine() {
   $("engine").textContent = parts.filter(Boolean).join(" ");
 }
 
+for (const button of document.querySelectorAll(".choose")) button.onclick = () => $("file").click();
 $("file").onchange = () => {
   const [file] = $("file").files;
   if (file) take(file, file.name);
@@ -269,9 +288,7 @@ document.addEventListener("dragenter", (event) => {
 document.addEventListener("dragleave", (event) => {
   if (dragged(event)) $("drop").hidden = --over <= 0;
 });
-document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
-  event.preventDefault();
   over = 0;
   $("drop").hidden = true;
   const [file] = event.dataTransfer.files;
@@ -287,4 +304,6 @@ if (about.server) {
   }
 }
 engine();
+for (const button of document.querySelectorAll("#empty button")) button.disabled = false;
+say("");
 document.body.dataset.ready = painter.engine;

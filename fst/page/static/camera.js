@@ -8,29 +8,41 @@ const SMOOTH = 0.8; // of the rate that is shown
 
 export class Camera {
   #stream = null;
+  #asked = 0; // of streams; only the last one is wanted
   #video = document.createElement("video");
 
   get running() {
     return this.#stream !== null;
   }
 
-  // `job` says style, strength and colors of the next frame; `shown` is given each and the rate
+  // `job` says style, strength and colors of the next frame; `shown` is given each and the rate;
+  // false where it was stopped, or asked for again, before there was one
   async start(painter, job, shown) {
     if (!navigator.mediaDevices?.getUserMedia) {
       throw new Error("this browser gives no camera to this address; 127.0.0.1 and https have one");
     }
+    const mine = ++this.#asked;
+    let stream;
     try {
-      this.#stream = await navigator.mediaDevices.getUserMedia({
+      stream = await navigator.mediaDevices.getUserMedia({
         video: { width: { ideal: 1920 }, facingMode: "environment" },
       });
     } catch {
+      if (mine !== this.#asked) return false;
       throw new Error("the camera was not allowed, or there is none");
     }
+    if (mine !== this.#asked) {
+      for (const track of stream.getTracks()) track.stop(); // else its light stays on
+      return false;
+    }
+    this.#stream = stream;
     this.#video.muted = true;
     this.#video.playsInline = true;
     this.#video.srcObject = this.#stream;
     await this.#video.play();
+    if (mine !== this.#asked) return false;
     this.#run(painter, job, shown);
+    return true;
   }
 
   async #run(painter, job, shown) {
@@ -63,6 +75,7 @@ export class Camera {
   }
 
   stop() {
+    this.#asked += 1;
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
     this.#stream = null;
     this.#video.srcObject = null;

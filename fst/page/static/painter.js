@@ -55,7 +55,7 @@ export class Painter {
       this.#worker.onmessage = ({ data }) => this.#hear(data);
       this.#worker.onerror = (event) => {
         event.preventDefault();
-        this.#end(new Error(event.message || "the painter could not be loaded"));
+        this.#end(new Error(event.message || "the painter could not be loaded; the server of this page may be gone"));
       };
     }
     return new Promise((resolve, reject) => {

@@ -14,7 +14,7 @@ export class Results {
   // `many` are to come
   show(photo, made, many, format) {
     this.clear();
-    box.dataset.many = String(many > 1);
+    shaped(many > 1 ? null : photo);
     box.append(...made.map((one) => this.#figure(photo, one, format)));
     box.hidden = false;
   }
@@ -24,7 +24,7 @@ export class Results {
     this.clear();
     const { figure, frame } = framed(photo);
     frame.append(described(photo.canvas(), "Your photo"));
-    box.dataset.many = "false";
+    shaped(photo);
     box.append(figure);
     box.hidden = false;
   }
@@ -53,6 +53,7 @@ export class Results {
     slider.max = 100;
     slider.value = this.#at;
     slider.setAttribute("aria-label", `${title}: how much of the photo is shown`);
+    slider.setAttribute("aria-valuetext", share(this.#at));
     slider.oninput = () => this.#move(slider.value);
     const rule = document.createElement("span");
     rule.className = "rule";
@@ -90,7 +91,7 @@ export class Results {
       const slider = frame.querySelector("input");
       if (slider) {
         slider.value = at;
-        slider.setAttribute("aria-valuetext", `${at} % photo`);
+        slider.setAttribute("aria-valuetext", share(at));
       }
     }
   }
@@ -99,6 +100,13 @@ export class Results {
     this.#urls.push(URL.createObjectURL(blob));
     return this.#urls.at(-1);
   }
+}
+
+// what lies below one picture begins at its edge
+function shaped(one) {
+  box.dataset.many = String(one === null);
+  if (one === null) box.parentElement.style.removeProperty("--ratio");
+  else box.parentElement.style.setProperty("--ratio", one.size[0] / one.size[1]);
 }
 
 function framed(photo) {
@@ -114,6 +122,10 @@ function described(canvas, words) {
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", words);
   return canvas;
+}
+
+function share(at) {
+  return `${at} % photo`;
 }
 
 function kindOf(blob) {
