@@ -19,10 +19,11 @@ from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import read_cards
 from fst.nets.style_file import rewrite_card, tensors_sha256
 from fst.pictures.image import read_picture
-from fst.pictures.thumbnail import thumbnail_text
+from fst.pictures.thumbnail import MOST_BYTES, thumbnail_text
 from fst.system.paths import sample_photo
 
 SIDE = 256  # pixels, shorter side of the photo that is stylized
+MANY_BYTES = 1700  # of each in a file of several: 24 paintings stay below a megabyte
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
             address = path if len(cards) == 1 else Path(f"{path}:{card.name}")
             before = tensors_sha256(path.read_bytes()), card.sha256_all
             made = Stylizer(address).picture(photo)
-            card.thumbnail = thumbnail_text(made.rgb)
+            card.thumbnail = thumbnail_text(made.rgb, MOST_BYTES if len(cards) == 1 else MANY_BYTES)
             rewrite_card(address, card)
             if before != (tensors_sha256(path.read_bytes()), card.sha256_all):
                 raise FstError(f"{path} has changed in more than its card")

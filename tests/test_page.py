@@ -108,6 +108,8 @@ def test_paintings_of_one_net_share_its_graph(runtime: Runtime, tiny_style: Path
     assert told["poppies"]["graph"] == told["dots_berry"]["graph"] == "styles/base.onnx"
     assert told[tiny_style.stem]["graph"] == f"styles/{tiny_style.stem}.onnx"
     assert "rows" not in told[tiny_style.stem]
+    lacking = [name for name, one in told.items() if "rows" in one and "picture" not in one]
+    assert not lacking, "python scripts/thumbnails.py checkpoints/base.safetensors"
 
 
 def test_files_of_one_name_in_two_folders_have_a_graph_each(

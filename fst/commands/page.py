@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "style",
         nargs="*",
         metavar="STYLE",
-        help="names or style files; `all` for every shipped one; default those with a picture, "
+        help="names or style files; `all` for every shipped one; default those of one painting, "
         "and yours below runs/",
     )
     parser.add_argument(
