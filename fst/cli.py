@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
@@ -43,6 +44,8 @@ LOGS = ("text", "json")  # how the commands that Hydra composes for say what the
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code. 2 is a mistake in what was asked for."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:  # a program of its own, whose end this is
+        atexit.register(STOP.leave_at_exit)
     for stream in (sys.stdout, sys.stderr):  # not every file name can be printed
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -79,10 +82,11 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as stop:  # argparse and Hydra end so; a sentence is a user's mistake
         if isinstance(stop.code, str):
             return failed(shown(stop.code), 2)
+        if STOP.left:
+            return stopped(command, int(stop.code or 0))
         return int(stop.code or 0)
     except KeyboardInterrupt:
-        print(f"\nfst {command}: stopped", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return stopped(command, 128 + signal.SIGINT)
     except ModuleNotFoundError as error:
         if not is_of_full(error):
             raise
@@ -108,6 +112,13 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         if before is None:
             os.environ.pop(LOG_VARIABLE, None)
+
+
+def stopped(command: str, code: int) -> int:
+    """Say that a signal has ended a command at once; returns its exit code."""
+    print(f"\nfst {command}: stopped", file=sys.stderr)
+    STOP.exit_code = code
+    return code
 
 
 def without_log(words: list[str]) -> list[str]:

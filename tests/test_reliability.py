@@ -22,6 +22,7 @@ from fst.data.dataset import PhotoBatch
 from fst.errors import FstError
 from fst.experiments.run_folder import RunFolder
 from fst.nets.style_card import read_card
+from fst.system.signals import STOP
 from fst.training.checkpoint_files import read_checkpoint
 from fst.training.lightning_module import FastStyleTransfer
 from tests.conftest import Train, vgg_state
@@ -336,3 +337,38 @@ def test_a_job_of_several_processes_has_one_lock(
         monkeypatch.setenv("RANK", "1")
         with run.locked():
             pass
+
+
+def signaled(*, noting: bool) -> None:
+    """A signal before or after the first step of a training that compiles."""
+    with STOP.watching(), STOP.noting(later=True):
+        if noting:
+            STOP.note_from_now()
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_signal_leaves_at_once_while_there_is_nothing_to_save(saved: bool) -> None:
+    with pytest.raises(SystemExit) as left:
+        signaled(noting=saved)
+    assert left.value.code == 130
+    assert STOP.left is not saved
+    assert (STOP.received == signal.SIGINT) is saved
+
+
+def test_a_stopped_program_does_not_wait_for_what_it_holds() -> None:
+    """A compiler's state takes seconds to give back; what others do at the end is done."""
+    code = (
+        "import atexit, sys, time\n"
+        "from fst.system.signals import STOP\n"
+        "atexit.register(STOP.leave_at_exit)\n"
+        "atexit.register(print, 'closed')\n"
+        "class Net:\n"
+        "    def __del__(self): time.sleep(20)\n"
+        "net = Net()\n"
+        "STOP.exit_code = 130\n"
+        "sys.exit(130)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10)
+    assert done.returncode == 130
+    assert done.stdout == "closed\n"

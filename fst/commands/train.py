@@ -172,7 +172,8 @@ def train(composed: DictConfig) -> Path:
     if longer:
         say(f"going on       {in_words(schedule, went_on[-1])}")
     if config.compile and done < config.trainer.max_steps:
-        say("compiling      takes minutes, at the first step; a second Ctrl-C stops at once")
+        stop = "Ctrl-C" if trainer.world_size == 1 else "a second Ctrl-C"
+        say(f"compiling      takes minutes, at the first step; until then {stop} stops at once")
     with run.locked():
         if longer and trainer.is_global_zero:
             run.write_longer(config.plain(), went_on)
@@ -187,7 +188,15 @@ def train(composed: DictConfig) -> Path:
             note_start(trainer, config, run, data, done)
             note_settings(trainer, told, resumed=done > 0)
             keep_ids(run, trainer.loggers)
-        fit(trainer, module, data, run.checkpoints, checkpoint, keep=config.checkpoints_kept)
+        fit(
+            trainer,
+            module,
+            data,
+            run.checkpoints,
+            checkpoint,
+            keep=config.checkpoints_kept,
+            compiles=config.compile,
+        )
         if done >= config.trainer.max_steps:
             previews.show(trainer, module)  # curves were taken to end before this step
         validate(trainer, module, data)

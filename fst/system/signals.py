@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -28,7 +29,10 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.left = False  # at once, with nothing said yet
+        self.exit_code: int | None = None
         self._noting = False
+        self._fitting = False  # where Lightning has an answer of its own to KeyboardInterrupt
         self._since = 0.0
 
     @contextmanager
@@ -41,7 +45,7 @@ class StopSignals:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        self.received, self._noting = None, False
+        self.received, self.left, self._noting = None, False, False
         before = {number: signal.getsignal(number) for number in self._numbers()}
         self.install()
         try:
@@ -51,15 +55,34 @@ class StopSignals:
                 signal.signal(number, handler)
 
     @contextmanager
-    def noting(self) -> Iterator[None]:
-        """Only note a signal inside; one that nobody has answered ends the process at the end."""
-        self._noting = True
+    def noting(self, *, later: bool = False) -> Iterator[None]:
+        """Only note a signal inside; one that nobody has answered ends the process at the end.
+
+        ``later``: from the first call of ``note_from_now`` on, and until then one leaves at once.
+        """
+        self._fitting, self._noting = True, not later
         try:
             yield
         finally:
-            self._noting = False
+            self._fitting = self._noting = False
         if self.received is not None:
             raise SystemExit(128 + self.received)
+
+    def note_from_now(self) -> None:
+        """There is something to save: signals are noted."""
+        self._noting = True
+
+    def leave_at_exit(self) -> None:
+        """For ``atexit``, before all others, so as to run last: leave without taking nets apart.
+
+        To give back what a compiler holds takes Python seconds, in which a run that has said that
+        it is stopped would still be there. Does nothing but where ``exit_code`` is set.
+        """
+        if self.exit_code is not None:
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError, AttributeError):  # closed, or nobody reads
+                    stream.flush()
+            os._exit(self.exit_code)
 
     def install(self) -> None:
         """Put our handlers in place; again, where a library has put its own."""
@@ -79,9 +102,10 @@ class StopSignals:
             if self.received is None:
                 self.received = number
             self._since = now
-        elif number == signal.SIGINT and not self._noting:
+        elif number == signal.SIGINT and not self._noting and not self._fitting:
             raise KeyboardInterrupt
         else:
+            self.left = True
             raise SystemExit(128 + number)
 
 

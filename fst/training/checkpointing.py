@@ -177,6 +177,7 @@ class StopOnSignal(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
         """Stop after a whole step, if any process has noted a signal."""
+        STOP.note_from_now()
         number = agreed(trainer, STOP.received or 0) if at_step_boundary(trainer) else 0
         if number:
             log_now(trainer)

@@ -30,8 +30,12 @@ def fit(
     checkpoint: Checkpoint | None,
     *,
     keep: int,
+    compiles: bool = False,
 ) -> None:
     """``trainer.fit`` from a checkpoint; a signal ends it after the step and its checkpoint.
+
+    Before the first step of a single process that ``compiles``, which takes minutes and leaves
+    nothing to save, a signal ends it at once.
 
     Raises ``FstError`` where the checkpoints will not fit on the disk, before the first step; where
     the checkpoint is of another net; and where another process of the run has died.
@@ -47,7 +51,7 @@ def fit(
         checkpoints.require_room(checkpoint_size(module), keep)
     path = checkpoint.path if checkpoint else None
     try:
-        with STOP.noting():
+        with STOP.noting(later=compiles and trainer.world_size == 1):
             trainer.fit(module, data, ckpt_path=path, weights_only=True)
     except SystemExit:
         if _started_by_lightning(trainer):
