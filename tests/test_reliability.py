@@ -189,6 +189,27 @@ def test_ctrl_c_in_the_last_validation_is_one(
     assert train() == 0
 
 
+def test_a_run_beside_another_is_resumed_by_its_folder(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``resume=false`` once more would begin a third run."""
+    RUN.path.mkdir(parents=True)
+    RUN.config_file.write_text("{}\n")
+    step = FastStyleTransfer.training_step
+
+    def interrupted(self: FastStyleTransfer, batch: PhotoBatch, batch_idx: int) -> torch.Tensor:
+        signal.raise_signal(signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(FastStyleTransfer, "training_step", interrupted)
+    assert train("resume=false") == 130
+    said = capsys.readouterr().out
+    assert "the same command with run_dir=runs/swirl-2 in place of resume=false resumes" in said
+    monkeypatch.setattr(FastStyleTransfer, "training_step", step)
+    assert train("run_dir=runs/swirl-2") == 0
+    assert "resuming from step 1" in capsys.readouterr().out
+
+
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     """As on a disk that is full: nothing writes a file of more bytes."""

@@ -216,7 +216,8 @@ def train(composed: DictConfig) -> Path:
             note_end(trainer, config, run, data, cards)
             if failure:
                 raise FailedRun(f"{run.failed_file(name)} is no style to use: {failure}")
-            early = ended_early(trainer, config.trainer.max_time)
+            again = run.resumed_by(experiment.resume)
+            early = ended_early(trainer, config.trainer.max_time, again)
             if early is not None:
                 say(f"ended early    {early}; the style file is of that step")
             say_result(config, run, path, styles[0][0].style.name)

@@ -190,6 +190,7 @@ def build_trainer(
         keep=config.checkpoints_kept,
         look=divergence.remember,
     )
+    again = run.resumed_by(str(config.get("resume")))
     callbacks: list[pl.Callback] = [
         in_time,
         Progress(terminal=terminal, every=every, compiles=bool(config.get("compile"))),
@@ -198,8 +199,8 @@ def build_trainer(
         SkippedPhotos(report=run.skipped_photos, known=data.unreadable),
         *shown,
         checkpoints,
-        StopOnSignal(checkpoints=checkpoints),
-        RunStatus(file=run.path / STATUS),
+        StopOnSignal(checkpoints=checkpoints, again=again),
+        RunStatus(file=run.path / STATUS, again=again),
     ]
     try:
         return pl.Trainer(

@@ -37,6 +37,7 @@ from fst.training.checkpoint_files import (
     DamagedCheckpoint,
     set_aside,
 )
+from fst.training.limits import SAME
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "pillow", "numpy")
 
@@ -75,6 +76,12 @@ class RunFolder:
     def style_file(self, name: str) -> Path:
         """The file of the trained style of that name."""
         return self.path / f"{name}.safetensors"
+
+    def resumed_by(self, resume: str) -> str:
+        """What resumes this run, in words: of ``resume=false`` not the same command once more."""
+        if resume.lower() != "false":
+            return SAME
+        return f"{SAME} with run_dir={self.path} in place of resume=false"
 
     def picture_file(self, name: str) -> Path:
         """The picture of what came out: photo, painting and result."""
@@ -275,7 +282,8 @@ def _require_same(
     if changes:
         raise FstError(
             f"{run.path} holds a run with other settings: {'; '.join(changes)}. Give the old "
-            "settings to resume it, or resume=false to start another beside it"
+            "settings to resume it, style.name=NAME to give this one a name and folder of its own, "
+            "or resume=false to start another beside it"
         )
 
 

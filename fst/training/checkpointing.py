@@ -24,6 +24,7 @@ from fst.training.lightning_internals import (
     validate_between_steps,
     validation_follows,
 )
+from fst.training.limits import SAME
 
 BEST_BY = "val/total"
 
@@ -161,11 +162,12 @@ class StopOnSignal(pl.Callback):
     """On a noted signal finishes the step, writes the checkpoint and exits 130 or 143.
 
     All processes agree on it, so that none waits for another. A validation is broken off and
-    owed. A cluster's warning has the job put into the queue again, if it got anywhere.
+    owed. ``again`` is what resumes it, in words. A cluster's warning has the job put into the queue
+    again, if it got anywhere.
     """
 
-    def __init__(self, *, checkpoints: KeepCheckpoints) -> None:
-        self.checkpoints = checkpoints
+    def __init__(self, *, checkpoints: KeepCheckpoints, again: str = SAME) -> None:
+        self.checkpoints, self.again = checkpoints, again
         self._first_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -199,5 +201,5 @@ class StopOnSignal(pl.Callback):
             if number in WARNINGS and step > self._first_step and (job := requeue()):
                 say(f"stopped at step {step}; job {job} is queued again", event="stopped")
             else:
-                say(f"stopped at step {step}; the same command resumes from there", event="stopped")
+                say(f"stopped at step {step}; {self.again} resumes from there", event="stopped")
         raise SystemExit(128 + number)

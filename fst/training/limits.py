@@ -17,6 +17,7 @@ from fst.training.lightning_internals import agreed, at_step_boundary
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 # of the same precisions
 OTHER_NAMES = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+SAME = "the same command"  # unless the run is told apart by another word
 DURATION = re.compile(r"(\d+):(\d\d):(\d\d):(\d\d)")
 
 
@@ -90,12 +91,15 @@ def require_sound(options: Mapping[str, Any], data: PhotoData) -> None:
             )
 
 
-def ended_early(trainer: pl.Trainer, max_time: Any) -> str | None:
-    """Why a training ended before its last step, and how it goes on; None if it did not."""
+def ended_early(trainer: pl.Trainer, max_time: Any, again: str = SAME) -> str | None:
+    """Why a training ended before its last step, and by which command (``again``) it goes on.
+
+    None if it did not end early.
+    """
     if trainer.global_step >= int(trainer.max_steps):
         return None
     where = f"at step {trainer.global_step} of {trainer.max_steps}"
-    goes_on = "the same command resumes from there"
+    goes_on = f"{again} resumes from there"
     limit = trainer.limit_train_batches
     if max_time is not None and trainer.should_stop:
         return f"{where}: trainer.max_time={max_time} is over; {goes_on}"

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 
 from fst.system.files import write_whole
 from fst.training.lightning_internals import at_step_boundary
-from fst.training.limits import ended_early
+from fst.training.limits import SAME, ended_early
 from fst.training.metrics import metrics_of
 
 NAME = "status.json"
@@ -26,11 +26,11 @@ class RunStatus(pl.Callback):
 
     The first process writes. A run that is killed leaves "running" behind; that nobody holds its
     folder's lock tells (``fst.evaluation.run_states``). A file that cannot be written now is left:
-    a run does not end for it.
+    a run does not end for it. ``again`` is what resumes it, in words.
     """
 
-    def __init__(self, *, file: Path) -> None:
-        self.file = file
+    def __init__(self, *, file: Path, again: str = SAME) -> None:
+        self.file, self.again = file, again
         self._began = (0.0, 0)  # seconds and step
         self._written = 0.0
         self._losses: dict[str, dict[str, float]] = {}
@@ -68,12 +68,12 @@ class RunStatus(pl.Callback):
         if isinstance(exception, SystemExit | KeyboardInterrupt):
             code = exception.code if isinstance(exception, SystemExit) else 130
             signal = f"signal {code - 128}" if isinstance(code, int) and code > 128 else "a signal"
-            self._write(trainer, STOPPED, f"{signal}; the same command resumes")
+            self._write(trainer, STOPPED, f"{signal}; {self.again} resumes")
         else:
             self._write(trainer, FAILED, " ".join(str(exception).split()) or repr(exception))
 
     def _end(self, trainer: pl.Trainer) -> tuple[str, str]:
-        early = ended_early(trainer, None)
+        early = ended_early(trainer, None, self.again)
         return (FINISHED, "") if early is None else (STOPPED, f"ended early {early}")
 
     def _note(self, trainer: pl.Trainer, name: str, *, of: str) -> None:
