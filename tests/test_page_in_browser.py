@@ -198,7 +198,7 @@ def test_without_isolation_one_thread_does_the_same(
         ("download", tmp_path / "made.jpg"),
     )
     assert not told["isolated"]
-    assert "Broken.jpg is not a picture" in told["results"][0][1]
+    assert "“broken.jpg” is not a picture" in told["results"][0][1]
     assert "at least 16 a side are needed" in told["results"][1][1]
     turned = Stylizer(styles[0].path)(Image.open(shot))
     assert turned.size == (41, 60)

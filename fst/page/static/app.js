@@ -167,7 +167,7 @@ async function inBrowser(style, count) {
 
 async function byServer(style, count) {
   if (photo.file.size > about.most_bytes) {
-    throw new Error(`${photo.name} has more than ${about.most_bytes / 1e6} MB; make it smaller first`);
+    throw new Error(`“${photo.name}” has more than ${about.most_bytes / 1e6} MB; make it smaller first`);
   }
   busy(`Painting ${titled(style)}${count} at full size …`);
   const begun = performance.now();
@@ -247,9 +247,8 @@ function stopCamera() {
 function engine() {
   const threads = self.crossOriginIsolated ? "with threads" : "in one thread";
   const words = painter.engine === "webgpu" ? "on this machine’s GPU (WebGPU)" : `by WebAssembly ${threads}`;
-  const parts = [about.engines.length ? `Painted in this browser, ${words}.` : ""];
-  parts.push(`fst ${about.fst}. Nothing is sent anywhere, and nothing is counted.`);
-  $("engine").textContent = parts.filter(Boolean).join(" ");
+  const place = onServer() ? "by fst on this machine" : `in this browser, ${words}`;
+  $("engine").textContent = `Painted ${place}. fst ${about.fst}. Nothing is sent anywhere, and nothing is counted.`;
 }
 
 for (const button of document.querySelectorAll(".choose")) button.onclick = () => $("file").click();
@@ -269,6 +268,7 @@ $("format").onchange = () => onServer() && work(); // the browser's own are enco
 $("choices").onsubmit = (event) => event.preventDefault();
 for (const radio of document.querySelectorAll("[name=where]")) {
   radio.onchange = () => {
+    engine();
     if (photo) choices.say(onServer() ? photo.fullSize : photo.size);
     work();
   };

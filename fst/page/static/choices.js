@@ -7,7 +7,8 @@ const LONGEST = 24; // characters of a title that fits under its picture
 // a style's own short title, or its name in words
 export function titled({ name, title }) {
   if (title && title.length <= LONGEST && !title.includes("(")) return title;
-  return name.replaceAll("_", " ").replace(/(^| )\S/g, (letter) => letter.toUpperCase());
+  const capitals = /(^| )([ivx]{2,}\b|\S)/g; // VII is a number
+  return name.replaceAll("_", " ").replace(capitals, (letters) => letters.toUpperCase());
 }
 
 // a path of styles.json as a part of an address

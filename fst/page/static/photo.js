@@ -33,12 +33,12 @@ export async function readPhoto(file, name, painter, least) {
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
   } catch {
-    throw new Error(`${name} is not a picture that this browser can read; give a JPEG, PNG or WebP`);
+    throw new Error(`“${name}” is not a picture that this browser can read; give a JPEG, PNG or WebP`);
   }
   const fullSize = [bitmap.width, bitmap.height];
   if (Math.min(...fullSize) < least) {
     bitmap.close();
-    throw new Error(`${name} has ${fullSize.join("×")} pixels; at least ${least} a side are needed`);
+    throw new Error(`“${name}” has ${fullSize.join("×")} pixels; at least ${least} a side are needed`);
   }
   const { rgba, size } = pixelsOf(bitmap);
   bitmap.close();
@@ -48,7 +48,7 @@ export async function readPhoto(file, name, painter, least) {
 export async function reduced(photo, painter, most, least) {
   const side = sideWithin(photo.size, most);
   if (side === Math.min(...photo.size)) return photo;
-  if (side < least) throw new Error(`${photo.name} is too long and narrow to be made smaller`);
+  if (side < least) throw new Error(`“${photo.name}” is too long and narrow to be made smaller`);
   const made = await painter.reduce({ rgba: photo.rgba, size: photo.size, side });
   return new Photo(photo.name, photo.file, made.rgba, made.size, photo.fullSize);
 }

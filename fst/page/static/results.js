@@ -4,6 +4,7 @@ import { titled } from "./choices.js";
 import { drawn } from "./photo.js";
 
 const QUALITY = 0.95;
+const LEAVE_MS = 10_000; // that a file may still be read: by an image, or as a download
 const box = document.getElementById("results");
 
 export class Results {
@@ -30,7 +31,8 @@ export class Results {
   }
 
   clear() {
-    for (const url of this.#urls.splice(0)) URL.revokeObjectURL(url);
+    const urls = this.#urls.splice(0);
+    setTimeout(() => urls.forEach((url) => URL.revokeObjectURL(url)), LEAVE_MS);
     for (const canvas of box.querySelectorAll("canvas")) canvas.width = canvas.height = 0; // frees it at once
     box.replaceChildren();
   }
