@@ -59,6 +59,7 @@ def test_the_graph_is_the_net_at_any_size(style: Path, shape: tuple[int, ...]) -
     if shape[0] == 1:
         height, width = shape[1:]
         assert largest_difference(style, GraphOptions(size=(height, width)), shape) <= 1
+    assert largest_difference(style, GraphOptions(means=True), shape) <= 1
 
 
 @pytest.mark.parametrize("opset", [13, 15, 17, 19, 21, 23])

@@ -279,7 +279,10 @@ class FakeOpenVino:
 
     name, device, memory = "openvino", "cpu", backends.OpenVinoBackend.memory
 
-    def __init__(self, graph: bytes, *, threads: int, bfloat16: bool = False) -> None:
+    def __init__(
+        self, graph: bytes, *, threads: int, bfloat16: bool = False, large: bytes | None = None
+    ) -> None:
+        assert bfloat16 == (large is None)  # its own means would be rounded
         self.precision = "bfloat16" if bfloat16 else "float32"
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -375,6 +378,29 @@ def test_openvino_is_asked_for_float32_by_name(
     for asked, hint in (("auto", "f32"), ("exact", "f32"), ("fast", "bf16")):
         Stylizer(tiny_style, device="cpu", backend="openvino", precision=asked)
         assert hints.pop() == hint
+
+
+def test_openvino_sums_up_large_photos_in_our_way(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own norm is three levels off at 6 megapixels (scripts/proofs/tile_seams.py)."""
+    by_means: list[bool] = []
+
+    class Core:
+        def read_model(self, graph: bytes) -> bytes:
+            return graph
+
+        def compile_model(self, model: bytes, *_: object) -> Callable[..., list[np.ndarray]]:
+            by_means.append(b"InstanceNormalization" not in model)
+            return lambda inputs: [inputs["pixels"]]
+
+    monkeypatch.setitem(sys.modules, "openvino", types.SimpleNamespace(Core=Core))
+    monkeypatch.setattr(backends, "is_here", lambda name: True)
+    monkeypatch.setattr(backends, "LARGE", 20 * 20)
+    stylizer = Stylizer(tiny_style, device="cpu", backend="openvino", precision="exact")
+    for side in (20, 21, 40, 16):
+        stylizer.pixels(np.zeros((1, 3, side, side), np.uint8))
+    assert by_means == [False, True, False]
 
 
 def test_a_benchmark_compares_exact_passes_and_has_a_line_for_the_fast_one(

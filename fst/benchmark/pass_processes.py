@@ -14,8 +14,8 @@ from fst.inference.backends import (
     TorchBackend,
     installed,
     open_backend,
-    openvino_has_bfloat16,
 )
+from fst.inference.runtimes import openvino_has_bfloat16
 from fst.system.machine import keep_freed_memory
 
 PLAIN = "plain"

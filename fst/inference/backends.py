@@ -8,18 +8,17 @@ on some processors, the pictures are as near as the style's card says (``fst.net
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from fst.errors import FstError, pip_install
-from fst.inference.onnx_graph import onnx_graph
+from fst.inference.onnx_graph import GraphOptions, onnx_graph
+from fst.inference.runtimes import onnx_model, openvino_has_bfloat16, openvino_model
 from fst.nets.blend import read_style
 from fst.nets.style_card import Card, may_run_fast
 from fst.nets.style_file import built
@@ -34,7 +33,8 @@ PRECISIONS = ("auto", "exact", "fast")
 PACKAGE = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 BY_SPEED = ("openvino", "onnx")  # on a CPU, the fastest first; torch comes after both
 FIXED_MEMORY = 64e6  # bytes in reserve, whatever the photo
-KEPT_INPUT = 2**21  # bytes of a pass whose memory ONNX Runtime keeps for the next one
+# pixels, above which the sums of OpenVINO's own norm lose digits in float32; ours cost a tenth of
+LARGE = 2_000_000  # the time of a small photo's pass, and nothing of a large one's
 
 Say = Callable[[str], None]
 Blend = Mapping[str, float] | None  # names of paintings in a file of several -> weights
@@ -118,70 +118,30 @@ class OnnxBackend:
 
 
 class OpenVinoBackend:
-    """OpenVINO on the CPU; ``bfloat16`` is for a processor that ``openvino_has_bfloat16`` names."""
+    """OpenVINO on the CPU; ``bfloat16`` is for a processor that ``openvino_has_bfloat16`` names.
+
+    ``large`` is the graph for photos of more than ``LARGE`` pixels. One of the two is compiled at a
+    time, as each keeps the memory of its last pass.
+    """
 
     name: ClassVar[str] = "openvino"
     memory: ClassVar[PassMemory] = PassMemory(pixel=20, channel=30)
     device = "cpu"
 
-    def __init__(self, graph: bytes, *, threads: int, bfloat16: bool = False) -> None:
+    def __init__(
+        self, graph: bytes, *, threads: int, bfloat16: bool = False, large: bytes | None = None
+    ) -> None:
         self.precision = "bfloat16" if bfloat16 else "float32"
-        self._run = openvino_model(graph, threads=threads, bfloat16=bfloat16)
+        self._graphs = (graph, large or graph)
+        self._open = partial(openvino_model, threads=threads, bfloat16=bfloat16)
+        self._compiled, self._run = graph, self._open(graph)
 
     def __call__(self, pixels: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
+        graph = self._graphs[pixels.shape[-2] * pixels.shape[-1] > LARGE]
+        if graph is not self._compiled:
+            self._run = None
+            self._compiled, self._run = graph, self._open(graph)
         return self._run({"pixels": pixels, **inputs})[0]
-
-
-def onnx_model(
-    graph: bytes, *, threads: int, kept: float = KEPT_INPUT
-) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
-    """A graph in ONNX Runtime on the CPU: arrays by their names -> the outputs.
-
-    Memory comes from ONNX Runtime's arena: without it the first pass of a size maps and unmaps
-    every layer's output, which at 3 megapixels takes as long again as the pass. After a pass of
-    more than ``kept`` bytes of input the arena gives back what it holds.
-    """
-    # 1.31 would leave an id of this machine and a database to be sent in the home folder
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    giving_back = onnxruntime.RunOptions()
-    giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-
-    def run(inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        large = max(array.nbytes for array in inputs.values()) > kept
-        return session.run(None, dict(inputs), giving_back if large else None)
-
-    return run
-
-
-def openvino_model(graph: bytes, *, threads: int, bfloat16: bool) -> Any:
-    """An ``openvino.CompiledModel`` of a graph, on the CPU."""
-    core = _openvino().Core()
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        # said in both cases: by itself OpenVINO takes bfloat16 on processors that have it, and
-        # float32 in silence on one that is asked for bfloat16 and has none
-        "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
-    }
-    return core.compile_model(core.read_model(graph), "CPU", settings)
-
-
-def _openvino() -> Any:
-    """The package, without its telemetry, which would leave an id in the home folder."""
-    telemetry = "openvino_telemetry"
-    if telemetry in sys.modules:
-        return import_module("openvino")
-    sys.modules[telemetry] = None  # type: ignore[assignment]  # what cannot be imported is left out
-    try:
-        return import_module("openvino")
-    finally:
-        del sys.modules[telemetry]
 
 
 RUNTIMES: dict[str, Callable[..., Backend]] = {"onnx": OnnxBackend, "openvino": OpenVinoBackend}
@@ -190,11 +150,6 @@ RUNTIMES: dict[str, Callable[..., Backend]] = {"onnx": OnnxBackend, "openvino": 
 def installed(backend: str) -> bool:
     """Whether a backend's package is there; it is not imported."""
     return is_here(PACKAGE[backend])
-
-
-def openvino_has_bfloat16() -> bool:
-    """Whether OpenVINO says that this processor gains by bfloat16. Nothing is timed."""
-    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def open_backend(
@@ -256,7 +211,11 @@ def _open_runtime(name: str, path: Path, precision: str, blend: Blend, strength:
         )
     card, data = read_style(path, blend, strength)
     try:
-        options = {"bfloat16": _in_bfloat16(card, precision)} if name == "openvino" else {}
+        options: dict[str, Any] = {}
+        if name == "openvino":
+            options["bfloat16"] = _in_bfloat16(card, precision)
+            if not options["bfloat16"]:  # in which our own means would be rounded
+                options["large"] = onnx_graph(card, data, GraphOptions(means=True))
         return RUNTIMES[name](onnx_graph(card, data), threads=cpu_threads(), **options)
     except FstError:
         raise

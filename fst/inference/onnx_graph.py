@@ -44,7 +44,8 @@ class GraphOptions:
     controls of a pass that the graph takes beside the photo. ``floats`` has pixels, and a mask, as
     float32 in 0 .. 1 on both sides, which are rounded to 255ths. ``wide`` stores the weights in the
     type that they are computed with, so that no node widens them, and says how large kernels are,
-    for importers that want both.
+    for importers that want both. ``means`` writes instance norms as means of each row and then of
+    the rows, for a runtime that else adds up a channel value by value in float32.
     """
 
     half: bool = False
@@ -53,6 +54,7 @@ class GraphOptions:
     inputs: tuple[str, ...] = ()
     floats: bool = False
     wide: bool = False
+    means: bool = False
 
     @property
     def pixels(self) -> type:
@@ -205,7 +207,21 @@ class Writer(Nodes):
 
     def norm(self, name: str, x: str) -> str:
         weights = (self.row(f"{name}.weight"), self.row(f"{name}.bias"))
-        return self.node("InstanceNormalization", x, *weights, epsilon=EPS)
+        if not self.options.means:
+            return self.node("InstanceNormalization", x, *weights, epsilon=EPS)
+        column = self.constant("column", np.array([1, -1, 1, 1], np.int64))
+        weight, bias = (self.node("Reshape", row, column) for row in weights)
+        away = self.node("Sub", x, self.mean(x))
+        variance = self.mean(self.node("Mul", away, away))
+        deviation = self.node("Sqrt", self.node("Add", variance, self.number("epsilon", EPS)))
+        return self.node("Add", self.node("Mul", away, self.node("Div", weight, deviation)), bias)
+
+    def mean(self, x: str) -> str:
+        """Of each channel (B, C, H, W) -> (B, C, 1, 1): of the means of its rows."""
+        for axis in (3, 2):
+            axes = self.constant(f"axis_{axis}", np.array([axis], np.int64))
+            x = self.node("ReduceMean", x, axes, keepdims=1)
+        return x
 
     def row(self, name: str) -> str:
         """Of an instance norm: as it is, or its rows by their shares."""

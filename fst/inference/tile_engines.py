@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fst.inference.backends import Backend, onnx_model, openvino_model
+from fst.inference.backends import Backend
+from fst.inference.runtimes import onnx_model, openvino_model
 from fst.inference.tile_graph import GraphEngine, RunGraph
 from fst.inference.tiled_pass import Engine
 from fst.system.machine import cpu_threads

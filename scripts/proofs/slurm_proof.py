@@ -199,7 +199,7 @@ def swept(
     logs = sorted((folder / run / ".submitit").rglob("*_log.out"))
     log = "".join(path.read_text() for path in logs)
     show(log)
-    same = same_as_alone(folder, f"{run}/style=woodcut", environment)
+    same = same_as_alone(folder, f"{run}/0", environment)
     return log if same and code == 0 else ""
 
 
@@ -249,7 +249,7 @@ def drained(folder: Path, environment: dict[str, str]) -> bool:
 def preempted(folder: Path, environment: dict[str, str]) -> bool:
     """A job of a higher partition takes the node from one of a sweep, and from an sbatch job."""
     launcher = launched(folder, "runs/swept", environment)
-    wait(lambda: half_way(folder / "runs/swept/style=woodcut"), "a checkpoint of the sweep")
+    wait(lambda: half_way(folder / "runs/swept/0"), "a checkpoint of the sweep")
     urgent(folder, environment)
     held = "resuming from step" in swept(folder, "runs/swept", launcher, environment)
     job = submitted(folder, environment, "runs/preempted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "scontrol")
 PATIENCE_S = 900
+NOISE = re.compile(
+    r"^step |WARNING|submitit |UserWarning|validated against|deprecated in Hydra|hydra.cc|"
+    "submitit_main|accounting storage|Job completed|successful completion"
+)
 CONFIG = """\
 ClusterName=one
 SlurmctldHost={host}(127.0.0.1)
@@ -150,7 +155,7 @@ def signal_job(job: str, name: str, environment: dict[str, str]) -> None:
 
 
 def show(log: str) -> None:
-    """The lines of a log that matter, indented."""
+    """The lines of a log that matter, indented: no steps, and nothing of what submitit notes."""
     for line in log.splitlines():
-        if line.strip() and "WARNING" not in line:
+        if line.strip() and not NOISE.search(line):
             print(f"    {line[:140]}", flush=True)
