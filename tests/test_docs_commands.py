@@ -15,7 +15,7 @@ from docs_commands import Block, blocks, check, commands, in_a_line, pages
 # blocks with these are only parsed here: they take seconds, and other tests run the like of them
 SLOW = ("fst evaluate", "fst sheet", "styles=[", "experiment=", "recipe=", "photos_320")
 SLOW += ("fst runs", "net.strengths", "runs/painting", "aoti", "--inputs", "--score", "same, word")
-SLOW += ("--format web",)
+SLOW += ("--format web", "trainer.max_steps=40", "export painting")
 BLOCKS = [block for page in pages() for block in blocks(page)]
 
 

@@ -15,6 +15,8 @@ from fst.nets.style_card import TRUST_HELP, cards_trusted
 from fst.system.console import Parser, shown_in_line
 from fst.system.paths import user_path
 
+WITHOUT_WEIGHTS = "without their weights, so that other strengths compare; `fst runs` has them with"
+
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
@@ -61,6 +63,7 @@ def _sheet(options: argparse.Namespace) -> int:
         table.writerows(rows)
     differ = shown_in_line(", ".join(varying(runs)) or "nothing")
     print(f"runs           {len(runs)}, which differ in {differ}")
+    print(f"losses         {WITHOUT_WEIGHTS}")
     for row in rows:
         findings = row["findings"] or "none"
         print(

@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -52,6 +53,9 @@ ONLY_PARSED = {  # by the command, or any word of it: what it takes to run it
 FINISHED = {  # runs that a reader has by then
     "runs/multirun/DATE": ("runs/multirun/DATE/0", "runs/multirun/DATE/1"),
     "runs/painting": ("runs/painting",),
+    "runs/painting-2": ("runs/painting-2",),
+    "runs/painting-2/painting.safetensors": ("runs/painting-2",),
+    "painting": ("runs/painting",),
 }
 NEEDS = {"--steady": ("cv2", "needs OpenCV"), "video": ("av", "needs PyAV")}
 
@@ -86,20 +90,28 @@ def _fst(words: Sequence[str], run: bool) -> tuple[str, str]:
     if command in HYDRA_COMMANDS:
         composed(command, rest)
         if run and not why:
+            if command == "evaluate":
+                _finish(rest)
             keys = {"loss_network", *(word.partition("=")[0] for word in TINY[command])}
             kept = [word for word in rest if word.partition("=")[0] not in keys]
             if command == "train" and not re.search("strength|experiment=", str(kept)):
                 kept += ["loss=relative"]  # a calibrated one takes its time
             called([command, "--run", *kept, *TINY[command]])
     elif run and not why:
-        for runs in [FINISHED[word] for word in rest if word in FINISHED]:
-            for seed, run_dir in enumerate(runs):
-                words = ["painting.jpg", "photos/", f"run_dir={run_dir}", f"seed={seed}"]
-                called(["train", "--run", *words, "loss=relative", *TINY["train"]])
+        _finish(rest or ["runs/painting"] * (command == "runs"))
         called([command, *_small(command, rest)])
     else:
         parsed(lambda: main([command, *rest]))
     return ("ran", "") if run and not why else ("parsed", why)
+
+
+def _finish(words: Sequence[str]) -> None:
+    """Have the runs that words name, small ones, in the folder where we are."""
+    for runs in [FINISHED[word] for word in words if word in FINISHED]:
+        for seed, run_dir in enumerate(runs):
+            if not list(Path(run_dir).glob("*.safetensors")):
+                words = ["painting.jpg", "photos/", f"run_dir={run_dir}", f"seed={seed}"]
+                called(["train", "--run", *words, "loss=relative", *TINY["train"]])
 
 
 def why_not(words: Sequence[str]) -> str:
@@ -126,7 +138,7 @@ def _small(command: str, words: Sequence[str]) -> list[str]:
     for flag, value in TINY_FLAGS.get(command, {}).items():
         if flag in small:
             small[small.index(flag) + 1] = value
-    if command in ("stylize", "video") and "--skip-existing" not in small:
+    if command in ("stylize", "video", "paint") and "--skip-existing" not in small:
         small += ["--force"]
     return small
 
