@@ -219,7 +219,8 @@ async function startCamera() {
       const canvas = $("live-picture");
       [canvas.width, canvas.height] = made.size;
       canvas.getContext("2d").putImageData(new ImageData(made.rgba, ...made.size), 0, 0);
-      $("rate").textContent = `${titled(first())}, ${rate.toFixed(rate < 10 ? 1 : 0)} frames a second`;
+      const speed = rate === null ? "" : `, ${rate.toFixed(rate < 10 ? 1 : 0)} frames a second`;
+      $("rate").textContent = titled(first()) + speed;
     });
     if (!started) return;
     for (const id of ["empty", "results"]) $(id).hidden = true;

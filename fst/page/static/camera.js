@@ -15,8 +15,8 @@ export class Camera {
     return this.#stream !== null;
   }
 
-  // `job` says style, strength and colors of the next frame; `shown` is given each and the rate;
-  // false where it was stopped, or asked for again, before there was one
+  // `job` says style, strength and colors of the next frame; `shown` is given each and the rate,
+  // which is null for the first; false where it was stopped, or asked for again, before there was one
   async start(painter, job, shown) {
     if (!navigator.mediaDevices?.getUserMedia) {
       throw new Error("this browser gives no camera to this address; 127.0.0.1 and https have one");
@@ -47,6 +47,7 @@ export class Camera {
 
   async #run(painter, job, shown) {
     let rate = null;
+    let first = true; // which waits for the runtime and the style to be loaded
     const stream = this.#stream;
     while (this.#stream === stream && stream !== null) {
       const begun = performance.now();
@@ -61,7 +62,8 @@ export class Camera {
         return;
       }
       const now = 1000 / (performance.now() - begun);
-      rate = rate === null ? now : rate * SMOOTH + now * (1 - SMOOTH);
+      if (!first) rate = rate === null ? now : rate * SMOOTH + now * (1 - SMOOTH);
+      first = false;
       if (this.#stream === stream) shown(made, rate, null);
     }
   }
