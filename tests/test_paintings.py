@@ -330,6 +330,9 @@ def test_several_paintings_are_trained_in_processes_of_submitit(train: Train) ->
     assert train(*words, "hydra.sweep.dir=runs/jobs", given_painting=False) == 0
     cards = load_styles("runs/jobs/0/pair.safetensors")[1]
     assert [card.name for card in cards] == ["a", "b"]
+    logs = [log.read_text() for log in Path("runs/jobs/.submitit").rglob("*_log.*")]
+    assert "style file" in "".join(logs)
+    assert "Warning: " not in "".join(logs)
 
 
 @pytest.mark.parametrize(

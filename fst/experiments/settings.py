@@ -40,6 +40,10 @@ from fst.system.old_names import RENAMED, in_new_names
 from fst.system.paths import configs_dir, user_path
 from fst.system.signals import STOP
 
+# our own configs/hydra/launcher have the names of the package's, which fill them up. Said here, so
+# that a job of a cluster, which imports this, is as quiet as the command that sent it
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against")
+
 
 def compose(name: str, words: Sequence[str] = ()) -> Config:
     """The settings of ``fst NAME WORDS...``, for scripts and tests; raises what Hydra raises.
@@ -196,8 +200,6 @@ def run_hydra(name: str, task: Callable[[DictConfig], object], arguments: Sequen
     if "--help" in asked.flags:
         print(help_of(name, asked))
         return
-    # of our own configs/hydra/launcher: the package has one of the same name, meant to fill it up
-    warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against")
     sys.argv = [sys.argv[0], *for_hydra(asked)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise, so that we can say it in a sentence
     own = hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name=name)(run)
