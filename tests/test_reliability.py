@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -393,3 +394,21 @@ def test_a_stopped_program_does_not_wait_for_what_it_holds() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=10)
     assert done.returncode == 130
     assert done.stdout == "closed\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="POSIX")
+def test_a_loaders_worker_outlives_the_two_signals_of_a_time_limit() -> None:
+    code = (
+        "import time; from fst.system.signals import outlive_signals; outlive_signals(); "
+        "print('ready', flush=True); [time.sleep(0.05) for _ in range(200)]"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        for wait in (0.1, 0.2):
+            worker.send_signal(signal.SIGTERM)
+            time.sleep(wait)
+        assert worker.poll() is None
+        time.sleep(1)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(5) == -signal.SIGTERM

@@ -117,12 +117,19 @@ def outlive_signals(*_: Any) -> None:
 
     A terminal and a cluster send them to every process; a worker that died of one would take the
     step under way with it. SIGTERM, by which a loader stops a worker that does not answer, takes
-    effect later, a second one at once.
+    effect later; a second one at once, unless it comes so soon that it is the same one: SLURM sends
+    a job whose time is up two within a second.
     """
+    since: float | None = None
 
     def leave_later(number: int, frame: FrameType | None) -> None:
-        signal.alarm(WORKER_GRACE_S)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        nonlocal since
+        if since is None:
+            since = time.monotonic()
+            signal.alarm(WORKER_GRACE_S)
+        elif time.monotonic() - since >= AGAIN_S:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):
