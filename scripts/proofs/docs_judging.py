@@ -52,6 +52,7 @@ ONLY_PARSED = {  # by the command, or any word of it: what it takes to run it
 }
 FINISHED = {  # runs that a reader has by then
     "runs/multirun/DATE": ("runs/multirun/DATE/0", "runs/multirun/DATE/1"),
+    "runs/killed": ("runs/killed",),
     "runs/painting": ("runs/painting",),
     "runs/painting-2": ("runs/painting-2",),
     "runs/painting-2/painting.safetensors": ("runs/painting-2",),
@@ -279,6 +280,8 @@ def _docker(words: Sequence[str], run: bool) -> tuple[str, str]:
 
 
 def _sbatch(words: Sequence[str], run: bool) -> tuple[str, str]:
+    if any(word.startswith("--wrap=") for word in words):
+        return "parsed", "needs a cluster"
     script = next((n for n, word in enumerate(words) if not word.startswith("-")), None)
     if script is None or not (ROOT / words[script]).is_file():
         raise Wrong(f"sbatch {shlex.join(words)}: there is no such script")
@@ -298,7 +301,7 @@ PROGRAMS: dict[str, Callable[[Sequence[str], bool], tuple[str, str]]] = {
     "make": _make,
     "docker": _docker,
     "sbatch": _sbatch,
-    **dict.fromkeys(("scancel", "squeue", "srun"), _told("needs a cluster")),
+    **dict.fromkeys(("scancel", "scontrol", "sinfo", "squeue", "srun"), _told("needs a cluster")),
     **dict.fromkeys(("cmake", "build/stylize", "trtexec"), _told("needs other tools")),
     "apptainer": _told("needs Apptainer"),
     "tensorboard": _told("needs a person"),

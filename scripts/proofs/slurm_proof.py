@@ -240,7 +240,7 @@ def drained(folder: Path, environment: dict[str, str]) -> bool:
     wait(lambda: half_way(folder / "runs/waiting"), "a checkpoint of the second job")
     update("down")
     wait(lambda: state(second, environment) == "PENDING", "the job to be queued again", 120)
-    told([sys.executable, "-m", "fst", "runs", "runs"], environment, folder)
+    told([sys.executable, "-m", "fst", "runs"], environment, folder)
     update("resume")
     held = same_as_alone(folder, "runs/drained", environment) and held
     return ended(folder, "runs/waiting", second, environment) and held
