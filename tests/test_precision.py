@@ -280,7 +280,7 @@ class FakeOpenVino:
     name, device, memory = "openvino", "cpu", backends.OpenVinoBackend.memory
 
     def __init__(
-        self, graph: bytes, *, threads: int, bfloat16: bool = False, large: bytes | None = None
+        self, graph: bytes, *, threads: int, bfloat16: bool = False, large: object = None
     ) -> None:
         assert bfloat16 == (large is None)  # its own means would be rounded
         self.precision = "bfloat16" if bfloat16 else "float32"
@@ -357,49 +357,49 @@ def test_stylize_says_first_in_which_precision(
         assert first == f"backend openvino on cpu in {name}"
 
 
-def test_openvino_is_asked_for_float32_by_name(
-    tiny_style: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By itself it takes bfloat16 on a processor that has it."""
-    hints: list[str] = []
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, dict[str, str]]]:
+    """What a stand-in for OpenVINO, which gives the photo back, was to compile: graph, settings."""
+    asked: list[tuple[bytes, dict[str, str]]] = []
 
     class Core:
         def read_model(self, graph: bytes) -> bytes:
             return graph
 
-        def compile_model(self, model: bytes, device: str, settings: dict[str, str]) -> None:
-            hints.append(settings["INFERENCE_PRECISION_HINT"])
+        def compile_model(
+            self, model: bytes, device: str, settings: dict[str, str]
+        ) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
+            asked.append((model, settings))
+            return lambda inputs: [inputs["pixels"]]
 
         def get_property(self, device: str, name: str) -> list[str]:
             return {"OPTIMIZATION_CAPABILITIES": ["FP32", "BF16"]}[name]
 
     monkeypatch.setitem(sys.modules, "openvino", types.SimpleNamespace(Core=Core))
     monkeypatch.setattr(backends, "is_here", lambda name: True)
+    return asked
+
+
+def test_openvino_is_asked_for_float32_by_name(
+    tiny_style: Path, compiled: list[tuple[bytes, dict[str, str]]]
+) -> None:
+    """By itself it takes bfloat16 on a processor that has it."""
     for asked, hint in (("auto", "f32"), ("exact", "f32"), ("fast", "bf16")):
         Stylizer(tiny_style, device="cpu", backend="openvino", precision=asked)
-        assert hints.pop() == hint
+        assert compiled.pop()[1]["INFERENCE_PRECISION_HINT"] == hint
 
 
 def test_openvino_sums_up_large_photos_in_our_way(
-    tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_style: Path,
+    compiled: list[tuple[bytes, dict[str, str]]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its own norm is three levels off at 6 megapixels (scripts/proofs/tile_seams.py)."""
-    by_means: list[bool] = []
-
-    class Core:
-        def read_model(self, graph: bytes) -> bytes:
-            return graph
-
-        def compile_model(self, model: bytes, *_: object) -> Callable[..., list[np.ndarray]]:
-            by_means.append(b"InstanceNormalization" not in model)
-            return lambda inputs: [inputs["pixels"]]
-
-    monkeypatch.setitem(sys.modules, "openvino", types.SimpleNamespace(Core=Core))
-    monkeypatch.setattr(backends, "is_here", lambda name: True)
     monkeypatch.setattr(backends, "LARGE", 20 * 20)
     stylizer = Stylizer(tiny_style, device="cpu", backend="openvino", precision="exact")
     for side in (20, 21, 40, 16):
         stylizer.pixels(np.zeros((1, 3, side, side), np.uint8))
+    by_means = [b"InstanceNormalization" not in graph for graph, _ in compiled]
     assert by_means == [False, True, False]
 
 

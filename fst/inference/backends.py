@@ -33,8 +33,9 @@ PRECISIONS = ("auto", "exact", "fast")
 PACKAGE = {"torch": "torch", "openvino": "openvino", "onnx": "onnxruntime"}
 BY_SPEED = ("openvino", "onnx")  # on a CPU, the fastest first; torch comes after both
 FIXED_MEMORY = 64e6  # bytes in reserve, whatever the photo
-# pixels, above which the sums of OpenVINO's own norm lose digits in float32; ours cost a tenth of
-LARGE = 2_000_000  # the time of a small photo's pass, and nothing of a large one's
+# pixels of a photo in which OpenVINO's own norm, which adds up a channel in float32, is still right
+# to a level; norms of ours would take a tenth of its pass on top, and take nothing in larger ones
+LARGE = 2_000_000
 
 Say = Callable[[str], None]
 Blend = Mapping[str, float] | None  # names of paintings in a file of several -> weights
@@ -120,8 +121,8 @@ class OnnxBackend:
 class OpenVinoBackend:
     """OpenVINO on the CPU; ``bfloat16`` is for a processor that ``openvino_has_bfloat16`` names.
 
-    ``large`` is the graph for photos of more than ``LARGE`` pixels. One of the two is compiled at a
-    time, as each keeps the memory of its last pass.
+    ``large`` makes the graph for photos of more than ``LARGE`` pixels. One of the two is compiled
+    at a time, as each keeps the memory of its last pass.
     """
 
     name: ClassVar[str] = "openvino"
@@ -129,18 +130,25 @@ class OpenVinoBackend:
     device = "cpu"
 
     def __init__(
-        self, graph: bytes, *, threads: int, bfloat16: bool = False, large: bytes | None = None
+        self,
+        graph: bytes,
+        *,
+        threads: int,
+        bfloat16: bool = False,
+        large: Callable[[], bytes] | None = None,
     ) -> None:
         self.precision = "bfloat16" if bfloat16 else "float32"
-        self._graphs = (graph, large or graph)
+        self._graph, self._large = graph, large
+        self._is_large: bool | None = False  # what is compiled; None: nothing
         self._open = partial(openvino_model, threads=threads, bfloat16=bfloat16)
-        self._compiled, self._run = graph, self._open(graph)
+        self._run = self._open(graph)
 
     def __call__(self, pixels: np.ndarray, **inputs: np.ndarray) -> np.ndarray:
-        graph = self._graphs[pixels.shape[-2] * pixels.shape[-1] > LARGE]
-        if graph is not self._compiled:
-            self._run = None
-            self._compiled, self._run = graph, self._open(graph)
+        is_large = pixels.shape[-2] * pixels.shape[-1] > LARGE
+        if self._large is not None and is_large != self._is_large:
+            self._run, self._is_large = None, None
+            self._run = self._open(self._large() if is_large else self._graph)
+            self._is_large = is_large
         return self._run({"pixels": pixels, **inputs})[0]
 
 
@@ -215,7 +223,7 @@ def _open_runtime(name: str, path: Path, precision: str, blend: Blend, strength:
         if name == "openvino":
             options["bfloat16"] = _in_bfloat16(card, precision)
             if not options["bfloat16"]:  # in which our own means would be rounded
-                options["large"] = onnx_graph(card, data, GraphOptions(means=True))
+                options["large"] = partial(onnx_graph, card, data, GraphOptions(means=True))
         return RUNTIMES[name](onnx_graph(card, data), threads=cpu_threads(), **options)
     except FstError:
         raise

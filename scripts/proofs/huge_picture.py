@@ -2,7 +2,7 @@
 
 python scripts/proofs/huge_picture.py 400 --max-memory 2GB --backend openvino   # about an hour
 python scripts/proofs/huge_picture.py 0.25 1 4 16 50 100 --backend onnx openvino --tiles 512 off \
-    --max-memory 16GB --plot huge.png                          # about an hour
+    --max-memory 16GB --plot huge.png                          # 20 minutes
 python scripts/proofs/huge_picture.py 60 --max-memory 1.2GB --fast-net  # of 4 channels: minutes
 
 Each photo is drawn strip by strip: a gradient, rings, grain, a sky of one color; a JPEG. The peak

@@ -63,17 +63,14 @@ def weights(run: Path, steps: int = STEPS) -> str:
     return tensors_sha256(save(state))
 
 
-def alone(folder: Path, style: str, environment: dict[str, str], *more: str) -> str:
-    """The weights of a run without SLURM."""
-    return _alone(folder, style, environment, STEPS, *more)
-
-
-def long_alone(folder: Path, environment: dict[str, str]) -> str:
-    """The weights of the long run without SLURM; made once."""
-    return _alone(folder, "woodcut", environment, LONG_STEPS)
-
-
-def _alone(folder: Path, style: str, environment: dict[str, str], steps: int, *more: str) -> str:
+def alone(
+    folder: Path,
+    environment: dict[str, str],
+    *more: str,
+    style: str = "woodcut",
+    steps: int = STEPS,
+) -> str:
+    """The weights of a run without SLURM, which is made once."""
     run = f"alone/{style}{steps}_{len(more)}"
     command = [sys.executable, "-m", "fst", "train", *words(steps), f"style={style}"]
     command += [f"run_dir={run}", *more]
@@ -83,7 +80,7 @@ def _alone(folder: Path, style: str, environment: dict[str, str], steps: int, *m
 
 def same_as_alone(folder: Path, run: str, environment: dict[str, str]) -> bool:
     """Whether a long run has the weights of the one without SLURM; says so."""
-    same = weights(folder / run, LONG_STEPS) == long_alone(folder, environment)
+    same = weights(folder / run, LONG_STEPS) == alone(folder, environment, steps=LONG_STEPS)
     print(f"weights {'those of a run without SLURM' if same else 'DIFFER'}", flush=True)
     return same
 
@@ -111,7 +108,7 @@ def sweep(folder: Path, environment: dict[str, str]) -> bool:
     held = code == 0 and "is queued again" in log and "resuming from step" in log
     for style in STYLES:
         run = folder / "runs" / "sweep" / f"style={style}"
-        same = weights(run) == alone(folder, style, environment)
+        same = weights(run) == alone(folder, environment, style=style)
         there = (run / f"{style}.safetensors").exists()
         print(
             f"{run.relative_to(folder)}/{style}.safetensors: {'there' if there else 'MISSING'}, "
@@ -135,7 +132,7 @@ def sbatch(folder: Path, environment: dict[str, str]) -> bool:
     wait(style.exists, "the style file")
     log = (folder / f"fst_{job}.log").read_text()
     show(log)
-    same = weights(style.parent) == alone(folder, "woodcut", environment)
+    same = weights(style.parent) == alone(folder, environment)
     print(f"weights {'those of a run without SLURM' if same else 'DIFFER'}")
     return same and "is queued again" in log and "resuming from step" in log
 
@@ -143,7 +140,7 @@ def sbatch(folder: Path, environment: dict[str, str]) -> bool:
 def processes(folder: Path, environment: dict[str, str]) -> bool:
     """One style in two processes, under srun and under torchrun."""
     held = True
-    wanted = alone(folder, "woodcut", environment, *TWO)
+    wanted = alone(folder, environment, *TWO)
     train = ["fst", "train", *WORDS, "style=woodcut", *TWO]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     for name, tasks, launcher in (("srun", 2, []), ("torchrun", 1, torchrun)):
