@@ -42,8 +42,9 @@ def test_a_style_that_flickers_scores_worse_by_its_flicker_and_steady_takes_it_a
     assert steady.lock is None
     assert rough.lock.fine > calm.lock.fine
     assert rough.still > 2
-    assert steady.still < 0.5 * rough.still
-    for motion in MOTIONS:  # two frames' noise of 10 levels, the first interpolated
+    assert steady.still < 0.2 * rough.still
+    # two frames' noise of 10 levels, the first interpolated; flow of pairs of pixels leaves 0.30
+    for motion in MOTIONS:
         assert 10 < rough.warping[motion] < 16
         assert calm.warping[motion] < 6
-        assert steady.warping[motion] < 0.6 * rough.warping[motion]
+        assert steady.warping[motion] < 0.28 * rough.warping[motion]
