@@ -60,6 +60,7 @@ def test_the_graph_is_the_net_at_any_size(style: Path, shape: tuple[int, ...]) -
         height, width = shape[1:]
         assert largest_difference(style, GraphOptions(size=(height, width)), shape) <= 1
     assert largest_difference(style, GraphOptions(means=True), shape) <= 1
+    assert largest_difference(style, GraphOptions(blocks=True), shape) <= 1
 
 
 @pytest.mark.parametrize("opset", [13, 15, 17, 19, 21, 23])
@@ -78,7 +79,8 @@ def test_the_graph_of_every_shipped_style_is_its_net(file: Path) -> None:
     names = [card.name for card in read_cards(file)]
     styles = [file] if len(names) == 1 else [f"{file}:{names[0]}", f"{file}:{names[-1]}"]
     for one in styles:
-        assert largest_difference(one, GraphOptions(), (1, 45, 62)) <= 1
+        for options in (GraphOptions(), GraphOptions(blocks=True)):
+            assert largest_difference(one, options, (1, 45, 62)) <= 1
 
 
 def test_the_bytes_are_those_that_onnx_writes(style: Path) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fst.inference.pixel_net import PixelNet
-from fst.nets.transformer_net import UPSAMPLINGS, ConvLayer, TransformerNet
+from fst.nets.transformer_net import UPSAMPLINGS, ConvLayer, OutputConvLayer, TransformerNet
 
 
 def parameters(net: torch.nn.Module) -> int:
@@ -73,6 +73,27 @@ def test_a_convolution_of_a_constant_has_no_border(kernel_size: int, stride: int
     out = layer.double()(torch.full((1, 3, 40, 53), 0.3, dtype=torch.float64))
     assert out.shape[-2:] == (-(-40 // stride), -(-53 // stride))
     assert out.std(dim=(2, 3)).max() < 1e-12
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 31), (22, 19)], ids=str)
+def test_the_last_convolution_in_blocks_is_the_one_that_is_defined(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result, and what flows back through it into the features, kernels and biases."""
+    torch.manual_seed(0)
+    layer = OutputConvLayer(in_channels=5, out_channels=3, kernel_size=9, stride=1).double()
+    x = torch.randn(2, 5, *size, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 3, *size, dtype=torch.float64)
+
+    def results() -> list[torch.Tensor]:
+        made = layer(x)
+        given = [x, layer.conv.weight, layer.conv.bias]
+        return [made, *torch.autograd.grad((made * weights).sum(), given)]
+
+    in_blocks = results()
+    monkeypatch.setattr(OutputConvLayer, "in_blocks", False)
+    for found, defined in zip(in_blocks, results(), strict=True):
+        torch.testing.assert_close(found, defined, rtol=1e-12, atol=1e-12)
 
 
 def test_photos_of_a_batch_do_not_affect_each_other() -> None:

@@ -223,8 +223,11 @@ def _open_runtime(name: str, path: Path, precision: str, blend: Blend, strength:
         if name == "openvino":
             options["bfloat16"] = _in_bfloat16(card, precision)
             if not options["bfloat16"]:  # in which our own means would be rounded
-                options["large"] = partial(onnx_graph, card, data, GraphOptions(means=True))
-        return RUNTIMES[name](onnx_graph(card, data), threads=cpu_threads(), **options)
+                options["large"] = partial(
+                    onnx_graph, card, data, GraphOptions(means=True, blocks=True)
+                )
+        graph = onnx_graph(card, data, GraphOptions(blocks=True))
+        return RUNTIMES[name](graph, threads=cpu_threads(), **options)
     except FstError:
         raise
     except Exception as error:  # a runtime raises nearly anything for a graph it cannot use

@@ -23,6 +23,7 @@ from fst.nets.trained_strength import at_strength, takes_strength
 OPSET = 18
 LEAST_OPSET, NEWEST_OPSET = min(onnx_proto.IR_VERSIONS), max(onnx_proto.IR_VERSIONS)
 IN, OUT = "pixels", "stylized"
+BLOCK = 4  # pixels, the side of what a convolution makes at once with GraphOptions.blocks
 EPS = 1e-5  # of an instance norm, PyTorch's default
 UPSAMPLING = {  # as torch.nn.functional.interpolate by a factor of two
     "nearest": {
@@ -45,7 +46,8 @@ class GraphOptions:
     float32 in 0 .. 1 on both sides, which are rounded to 255ths. ``wide`` stores the weights in the
     type that they are computed with, so that no node widens them, and says how large kernels are,
     for importers that want both. ``means`` writes instance norms as means of each row and then of
-    the rows, for a runtime that else adds up a channel value by value in float32.
+    the rows, for a runtime that else adds up a channel value by value in float32. ``blocks`` makes
+    the last convolution ``Nodes.blocks``, for a runtime on a CPU.
     """
 
     half: bool = False
@@ -55,6 +57,7 @@ class GraphOptions:
     floats: bool = False
     wide: bool = False
     means: bool = False
+    blocks: bool = False
 
     @property
     def pixels(self) -> type:
@@ -137,6 +140,37 @@ class Nodes:
         self.nodes.append(onnx_proto.node(kind, inputs, name, attributes))
         return name
 
+    def blocks(self, name: str, x: str, weight: np.ndarray, bias: np.ndarray) -> str:
+        """The convolution of a padded x to few channels, by blocks of pixels.
+
+        The sums of ``OutputConvLayer``, which says why: each kernel at each place of a block.
+        """
+        side, last = weight.shape[-1], BLOCK - 1
+        places = [(row, column) for row in range(BLOCK) for column in range(BLOCK)]
+        kernels = [
+            np.pad(weight, ((0, 0), (0, 0), (r, last - r), (c, last - c))) for r, c in places
+        ]
+        weights = (
+            self.constant(f"{name}.blocks", np.concatenate(kernels)),
+            self.constant(f"{name}.biases", np.tile(bias, BLOCK**2)),
+        )
+        made = self.node("Conv", x, *weights, strides=[BLOCK] * 2, pads=[0, 0, last, last])
+        made = self.node("DepthToSpace", made, blocksize=BLOCK, mode="DCR")
+        less = self.constant(f"less{side}", np.array([side - 1] * 2, np.int64))
+        return self.cropped(made, self.node("Sub", self.sides(x), less))
+
+    def sides(self, x: str) -> str:
+        """How many rows and columns x (B, C, H, W) has."""
+        two = self.constant("to_size", np.array([2], np.int64))
+        four = self.constant("to_end", np.array([4], np.int64))
+        return self.node("Slice", self.node("Shape", x), two, four)
+
+    def cropped(self, x: str, ends: str) -> str:
+        """Rows and columns of x up to ``ends``."""
+        starts = self.constant("origin", np.array([0, 0], np.int64))
+        axes = self.constant("rows_columns", np.array([2, 3], np.int64))
+        return self.node("Slice", x, starts, ends, axes)
+
 
 class Writer(Nodes):
     """The nodes of a whole pass."""
@@ -199,6 +233,11 @@ class Writer(Nodes):
         margin = side // 2
         pads = np.array([0, 0, margin, margin] * 2, np.int64)
         x = self.node("Pad", x, self.constant(f"pads{margin}", pads), mode="reflect")
+        if self.options.blocks and name == "conv2.conv":
+            kinds = ("weight", "bias")
+            return self.blocks(
+                name, x, *(self.tensors[f"{name}.{kind}"].astype(self.kind) for kind in kinds)
+            )
         weights = (self.weight(f"{name}.weight"), self.weight(f"{name}.bias"))
         attributes: dict[str, Any] = {"strides": [stride, stride]}
         if self.options.wide:
@@ -249,12 +288,8 @@ class Writer(Nodes):
                 return doubled
             ends = self.constant(f"size{step}", np.array(size, np.int64))
         else:
-            two = self.constant("to_size", np.array([2], np.int64))
-            four = self.constant("to_end", np.array([4], np.int64))
-            ends = self.node("Slice", self.node("Shape", like), two, four)
-        starts = self.constant("origin", np.array([0, 0], np.int64))
-        axes = self.constant("rows_columns", np.array([2, 3], np.int64))
-        return self.node("Slice", doubled, starts, ends, axes)
+            ends = self.sides(like)
+        return self.cropped(doubled, ends)
 
     def weight(self, name: str) -> str:
         """A tensor of the style, in the type it is computed with."""

@@ -60,10 +60,16 @@ def piece_graph(bound: BoundPiece) -> bytes:
     for number, layer in enumerate(piece.layers):
         steps = f"steps{number}"
         if isinstance(layer, Conv):
-            weights = zip(("weight", "bias"), bound.convs[layer.name], strict=True)
-            names = [nodes.constant(f"{layer.name}.{kind}", values) for kind, values in weights]
+            weight, bias = bound.convs[layer.name]
             x = nodes.node("Pad", x, steps, mode="reflect")
-            x = nodes.node("Conv", x, *names, strides=[layer.stride] * 2)
+            if piece.measures is None and layer is piece.layers[-1]:
+                x = nodes.blocks(layer.name, x, weight, bias)
+            else:
+                weights = (
+                    nodes.constant(f"{layer.name}.{kind}", values)
+                    for kind, values in (("weight", weight), ("bias", bias))
+                )
+                x = nodes.node("Conv", x, *weights, strides=[layer.stride] * 2)
             if layer.norm is not None:
                 x = nodes.node("Relu", x)
         else:
