@@ -14,10 +14,26 @@ import numpy as np
 from fst.benchmark.loading import sample_folder
 from fst.benchmark.pass_processes import PLAIN, backend_and_precision, contestants
 from fst.benchmark.timing import Row, Timing, race, summary, whole_process
-from fst.inference.backends import Backend
+from fst.inference.backends import Backend, installed
+from fst.inference.onnx_graph import GraphOptions, onnx_graph
 from fst.inference.photo_jobs import Job, Limits, stylize_files
 from fst.inference.stylizer import Stylizer
+from fst.nets.style_file import read_checked
+from fst.nets.style_names import find_style
 from fst.pictures.image import read_picture, to_array
+
+BARE_ONNX = "ONNX Runtime and Pillow alone"
+BARE = """
+import sys
+import numpy as np
+import onnxruntime
+from PIL import Image
+graph, photo, output = sys.argv[1:]
+session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+pixels = np.asarray(Image.open(photo)).transpose(2, 0, 1)[None]
+made = session.run(None, {"pixels": np.ascontiguousarray(pixels)})[0][0]
+Image.fromarray(made.transpose(1, 2, 0)).save(output, quality=95)
+"""  # the least that a process with ONNX Runtime can do for a photo
 
 
 def backends() -> list[str]:
@@ -105,7 +121,10 @@ def folder_row(
 
 
 def benchmark_start(photos: Sequence[Path], *, style: str, repetitions: int) -> list[Row]:
-    """Whole processes, in turns: the help, the imports, one photo of 512 px with each backend."""
+    """Whole processes, in turns: the help, the imports, one photo of 512 px with each backend.
+
+    Where ONNX Runtime is installed, the bare use of it beside them, with the graph in a file.
+    """
     with tempfile.TemporaryDirectory(prefix="fst_benchmark_") as folder:
         (photo,) = sample_folder(Path(folder), photos, 512, 1)
         fst = [sys.executable, "-m", "fst"]
@@ -120,6 +139,13 @@ def benchmark_start(photos: Sequence[Path], *, style: str, repetitions: int) -> 
             backend, precision = backend_and_precision(name)
             chosen = ["--backend", backend, "--precision", precision]
             commands[f"fst stylize, {name}"] = [*stylize, *chosen]
+        if installed("onnx"):
+            graph = Path(folder, "net.onnx")
+            graph.write_bytes(
+                onnx_graph(*read_checked(find_style(style)), GraphOptions(blocks=True))
+            )
+            bare = [sys.executable, "-c", BARE, str(graph), str(photo), output]
+            commands[BARE_ONNX] = bare
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         peaks: dict[str, float] = {}
         for turn in range(1 + repetitions):  # the first fills the file cache
@@ -136,8 +162,8 @@ def benchmark_start(photos: Sequence[Path], *, style: str, repetitions: int) -> 
             "whole process",
             name,
             timing,
-            size=512 if "stylize" in name else None,
-            batch=1 if "stylize" in name else None,
+            size=512 if name == BARE_ONNX or "stylize" in name else None,
+            batch=1 if name == BARE_ONNX or "stylize" in name else None,
             peak_mb=peaks[name],
         )
         for name, timing in timings.items()
