@@ -143,7 +143,7 @@ class Nodes:
     def blocks(self, name: str, x: str, weight: np.ndarray, bias: np.ndarray) -> str:
         """The convolution of a padded x to few channels, by blocks of pixels.
 
-        The sums of ``OutputConvLayer``, which says why: each kernel at each place of a block.
+        The sums of ``conv2d_in_blocks``, which says why: each kernel at each place of a block.
         """
         side, last = weight.shape[-1], BLOCK - 1
         places = [(row, column) for row in range(BLOCK) for column in range(BLOCK)]

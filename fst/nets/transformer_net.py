@@ -47,15 +47,30 @@ class ConvLayer(nn.Module):
         return self.conv(x)
 
 
-class OutputConvLayer(ConvLayer):
-    """The convolution to the three channels of a picture, on a CPU a block of pixels at a time.
+def conv2d_in_blocks(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``F.conv2d(x, weight, bias)`` to a few channels, a block of pixels at a time: for a CPU.
 
     A CPU's convolutions make eight or sixteen output channels at once, and three leave most of that
-    idle: this layer took a quarter of a training step. The same sums are made by one with a stride
-    of ``BLOCK`` whose kernels are those of the layer at each place of a block, zeros around them,
-    so that its channels are the block's pixels, put in order at the end (the sub-pixel convolution
-    of Shi et al. 2016, section 3.2, of kernels that are not learned as such). ``in_blocks`` set to
-    False has it as it is defined, to count its operations.
+    idle. The same sums are made by one with a stride of ``BLOCK`` whose kernels are those given at
+    each place of a block, zeros around them, so that its channels are the block's pixels, put in
+    order at the end (the sub-pixel convolution of Shi et al. 2016, section 3.2, of kernels that are
+    not learned as such).
+    """
+    height, width = (side - weight.shape[-1] + 1 for side in x.shape[-2:])
+    last = BLOCK - 1
+    places = [(row, column) for row in range(BLOCK) for column in range(BLOCK)]
+    kernels = torch.stack([F.pad(weight, (c, last - c, r, last - r)) for r, c in places], dim=1)
+    x = F.pad(x, (0, -width % BLOCK, 0, -height % BLOCK))
+    biases = bias.repeat_interleave(BLOCK**2)
+    blocks = F.conv2d(x, kernels.flatten(0, 1), biases, stride=BLOCK)
+    return F.pixel_shuffle(blocks, BLOCK)[..., :height, :width]
+
+
+class OutputConvLayer(ConvLayer):
+    """The convolution to the three channels of a picture, on a CPU ``conv2d_in_blocks``.
+
+    As it is defined it took a quarter of a training step. ``in_blocks`` set to False has it so, to
+    count its operations.
     """
 
     in_blocks = True
@@ -64,18 +79,9 @@ class OutputConvLayer(ConvLayer):
         """x (B, in, H, W) -> (B, out, H, W)."""
         if x.device.type != "cpu" or not self.in_blocks or torch.compiler.is_exporting():
             return super().forward(x)
-        height, width = x.shape[-2:]
-        margin, last = self.conv.kernel_size[0] // 2, BLOCK - 1
-        places = [(row, column) for row in range(BLOCK) for column in range(BLOCK)]
-        kernels = torch.stack(
-            [F.pad(self.conv.weight, (c, last - c, r, last - r)) for r, c in places], dim=1
-        )
         assert self.conv.bias is not None
-        x = F.pad(x, (margin,) * 4, mode="reflect")
-        x = F.pad(x, (0, -width % BLOCK, 0, -height % BLOCK))
-        biases = self.conv.bias.repeat_interleave(BLOCK**2)
-        blocks = F.conv2d(x, kernels.flatten(0, 1), biases, stride=BLOCK)
-        return F.pixel_shuffle(blocks, BLOCK)[..., :height, :width]
+        padded = F.pad(x, (self.conv.kernel_size[0] // 2,) * 4, mode="reflect")
+        return conv2d_in_blocks(padded, self.conv.weight, self.conv.bias)
 
 
 class InstanceNorm(nn.InstanceNorm2d):
