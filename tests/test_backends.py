@@ -113,3 +113,29 @@ def test_a_backend_that_is_not_installed_is_named(
         Stylizer(tiny_style, backend="openvino")
     with pytest.raises(FstError, match=r"needs onnxruntime; pip install .*'onnxruntime>="):
         Stylizer(tiny_style, backend="onnx")
+
+
+PEAK = """
+import sys
+import numpy as np
+from fst.inference.backends import open_backend
+from fst.nets.style_names import find_style
+
+def bytes_of(kind):
+    with open("/proc/self/status") as status:
+        return next(1024 * int(line.split()[1]) for line in status if line.startswith(kind))
+
+backend = open_backend("onnx", find_style("udnie"))
+photo = np.random.default_rng(0).integers(0, 256, (1, 3, 1024, 1024), dtype=np.uint8)
+before = bytes_of("VmRSS")
+backend(photo)
+print(bytes_of("VmHWM") - before, backend.memory.needed(photo[0, 0].size, 16))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak")
+def test_the_first_pass_in_onnx_runtime_takes_no_more_memory_than_reckoned() -> None:
+    """Also of a size that its arena, which doubles what it asks for, rounds up most."""
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    taken, needed = map(float, done.stdout.split())
+    assert 0.5 * needed < taken < needed

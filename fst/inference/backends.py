@@ -108,7 +108,7 @@ class OnnxBackend:
     """ONNX Runtime on the CPU."""
 
     name: ClassVar[str] = "onnx"
-    memory: ClassVar[PassMemory] = PassMemory(pixel=60, channel=28)
+    memory: ClassVar[PassMemory] = PassMemory(pixel=60, channel=34)
     device, precision = "cpu", "float32"
 
     def __init__(self, graph: bytes, *, threads: int) -> None:
