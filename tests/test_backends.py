@@ -128,14 +128,16 @@ def bytes_of(kind):
 backend = open_backend("onnx", find_style("udnie"))
 photo = np.random.default_rng(0).integers(0, 256, (1, 3, 1024, 1024), dtype=np.uint8)
 before = bytes_of("VmRSS")
-backend(photo)
-print(bytes_of("VmHWM") - before, backend.memory.needed(photo[0, 0].size, 16))
+for _ in range(2):
+    backend(photo)
+needed = backend.memory.needed
+print(bytes_of("VmHWM") - before, needed(photo[0, 0].size, 16) - needed(0, 16))
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak")
-def test_the_first_pass_in_onnx_runtime_takes_no_more_memory_than_reckoned() -> None:
-    """Also of a size that its arena, which doubles what it asks for, rounds up most."""
+def test_passes_in_onnx_runtime_take_no_more_memory_than_reckoned() -> None:
+    """The second one neither; of a size that its arena, which asks for doubles, rounds up most."""
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     taken, needed = map(float, done.stdout.split())
     assert 0.5 * needed < taken < needed

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fst.nets.style_file import MIN_SIDE
-
 KEPT_INPUT = 2**21  # bytes of a pass whose memory ONNX Runtime keeps for the next one
 
 
@@ -22,9 +20,9 @@ def onnx_model(
 
     Memory comes from ONNX Runtime's arena: without it the first pass of a size maps and unmaps
     every layer's output, which at 3 megapixels takes as long again as the pass. After a pass of
-    more than ``kept`` bytes of input the arena gives back what it holds. It doubles what it asks
-    for each time, and begins anew once it has given back: so the first such pass follows one over
-    a corner of its pictures, the inputs of four dimensions, and takes a tenth to a third less.
+    more than ``kept`` bytes of input the arena gives back what it holds. A pattern of memory is not
+    kept by shape: the second pass of one would ask for all of it at once, beside what the arena
+    has, and take up to a half more than the first.
     """
     # 1.31 would leave an id of this machine and a database to be sent in the home folder
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -32,22 +30,14 @@ def onnx_model(
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     giving_back = onnxruntime.RunOptions()
     giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
-    begun = False
-
     def run(inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        nonlocal begun
         large = max(array.nbytes for array in inputs.values()) > kept
-        if large and not begun:
-            begun = True
-            corners = {
-                k: v[..., :MIN_SIDE, :MIN_SIDE] if v.ndim == 4 else v for k, v in inputs.items()
-            }
-            session.run(None, corners, giving_back)
         return session.run(None, dict(inputs), giving_back if large else None)
 
     return run
