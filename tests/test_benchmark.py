@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fst.benchmark.floors import Machine, count_flops
+from fst.benchmark.floors import Machine, count_flops, least_bytes
 from fst.benchmark.own_process import OwnProcess
 from fst.benchmark.parts import LEAST_RATIOS, cpu_parts, device_parts
 from fst.benchmark.pass_processes import contestants, pass_process
@@ -18,6 +18,7 @@ from fst.benchmark.report import line_of, plot_passes, tables
 from fst.benchmark.timing import Row, Timing, race, whole_process
 from fst.cli import main
 from fst.commands.benchmark import DEVICE_PARTS, PARTS, _parser
+from fst.nets.transformer_net import TransformerNet
 
 
 def test_contestants_take_turns_and_a_ratio_is_of_medians() -> None:
@@ -52,6 +53,15 @@ def test_a_table_has_a_line_a_row_and_the_columns_that_say_something() -> None:
 def test_operations_are_counted_as_multiplications_and_additions() -> None:
     a, b = torch.ones(8, 16), torch.ones(16, 4)
     assert count_flops(lambda: a @ b) == 2 * 8 * 16 * 4
+
+
+def test_the_least_bytes_are_what_every_convolution_reads_and_writes() -> None:
+    """In half precision; the last one among them, which a CPU makes in blocks."""
+    net = TransformerNet(width=4, residual_blocks=0, output_gain=0.1)
+    full, half, quarter = 64**2, 32**2, 16**2
+    values = (3 + 4) * full + 4 * full + 8 * half + 8 * half + 16 * quarter  # down
+    values += (16 + 8) * half + (8 + 4) * full + (4 + 3) * full  # up
+    assert least_bytes(net, 64, 64) == 2 * values
 
 
 def test_a_process_is_timed_from_outside_with_its_peak_memory() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -58,14 +60,20 @@ def measure_machine(
     return Machine(rate, 8 * source.numel() / best["copy"])
 
 
-def count_flops(work: Contestant) -> int:
-    """Multiplications and additions in the matrix products and convolutions of one call."""
-    OutputConvLayer.in_blocks = False  # which takes more of them, and less time
+@contextmanager
+def as_defined() -> Iterator[None]:
+    """The last convolution not in blocks, which take more operations, and less time."""
+    OutputConvLayer.in_blocks = False
     try:
-        with FlopCounterMode(display=False) as counter:
-            work()
+        yield
     finally:
         OutputConvLayer.in_blocks = True
+
+
+def count_flops(work: Contestant) -> int:
+    """Multiplications and additions in the matrix products and convolutions of one call."""
+    with as_defined(), FlopCounterMode(display=False) as counter:
+        work()
     return counter.get_total_flops()
 
 
@@ -84,7 +92,7 @@ def least_bytes(net: TransformerNet, height: int, width: int) -> int:
         if isinstance(layer, torch.nn.Conv2d)
     ]
     small = 64
-    with torch.no_grad():
+    with torch.no_grad(), as_defined():
         net(torch.zeros(1, 3, small, small, device=next(net.parameters()).device))
     for hook in hooks:
         hook.remove()

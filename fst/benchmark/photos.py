@@ -157,13 +157,14 @@ def benchmark_start(photos: Sequence[Path], *, style: str, repetitions: int) -> 
                     seconds[name].append(done.seconds)
                     peaks[name] = max(peaks.get(name, 0.0), done.peak_mb)
     timings: dict[str, Timing] = {name: summary(values, 1) for name, values in seconds.items()}
+    of_a_photo = {name for name in commands if "stylize" in name or name == BARE_ONNX}
     return [
         Row.of(
             "whole process",
             name,
             timing,
-            size=512 if name == BARE_ONNX or "stylize" in name else None,
-            batch=1 if name == BARE_ONNX or "stylize" in name else None,
+            size=512 if name in of_a_photo else None,
+            batch=1 if name in of_a_photo else None,
             peak_mb=peaks[name],
         )
         for name, timing in timings.items()

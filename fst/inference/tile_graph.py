@@ -62,7 +62,7 @@ def piece_graph(bound: BoundPiece) -> bytes:
         if isinstance(layer, Conv):
             weight, bias = bound.convs[layer.name]
             x = nodes.node("Pad", x, steps, mode="reflect")
-            if piece.measures is None and layer is piece.layers[-1]:
+            if layer.makes_picture:
                 x = nodes.blocks(layer.name, x, weight, bias)
             else:
                 weights = (

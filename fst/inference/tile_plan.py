@@ -42,6 +42,11 @@ class Conv:
     stride: int = 1
     norm: str | None = None
 
+    @property
+    def makes_picture(self) -> bool:
+        """Whether it is the last one, to the three channels of a picture."""
+        return self.channels_out == 3
+
 
 @dataclass(frozen=True)
 class Double:

@@ -54,7 +54,7 @@ class TorchEngine:
         for layer, down, across in zip(piece.layers, rows.steps, columns.steps, strict=True):
             if isinstance(layer, Conv):
                 x = _padded(x, down, across)
-                if piece.measures is None and layer is piece.layers[-1] and x.device.type == "cpu":
+                if layer.makes_picture and x.device.type == "cpu":
                     x = conv2d_in_blocks(x, *convs[layer.name])
                 else:
                     x = F.conv2d(x, *convs[layer.name], stride=layer.stride)

@@ -3,9 +3,10 @@
 python scripts/proofs/onnx_memory.py                          # great_wave at 3 megapixels
 python scripts/proofs/onnx_memory.py udnie --size 4000x3000
 
-``off``: no arena (``enable_cpu_mem_arena = False``). ``kept``: with its arena, as it is by itself.
+``off``: no arena (``enable_cpu_mem_arena = False``). ``kept``: with its arena.
 ``back``: the arena gives back what it holds after each pass, as ``fst stylize`` has it. A process
-for each; the peak and what is held in the end are the process's, less what it held before.
+for each, without patterns of memory; the peak and what is held in the end are the process's, less
+what it held before.
 """
 
 from __future__ import annotations
