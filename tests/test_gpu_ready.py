@@ -198,6 +198,14 @@ def test_cuda_graphs_and_accumulated_gradients_are_refused_in_a_sentence(
     assert "compile_mode=fastest is unknown; use one of default" in capsys.readouterr().err
 
 
+def test_a_loss_that_moves_photos_is_not_compiled(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each step moves them in another way, for which the compiler would make another graph."""
+    assert train("compile=true", "loss.moving_weight=100") == 2
+    assert "loss.moving_weight needs compile=false" in capsys.readouterr().err
+
+
 def test_experiment_gpu_is_the_papers_but_for_how_it_is_computed() -> None:
     paper, gpu = (
         compose("train", [f"experiment={name}", "style.image=a.jpg"]) for name in ("paper", "gpu")
@@ -304,6 +312,18 @@ def test_on_a_gpu_crops_steps_and_halves_agree_with_the_cpu(noisy_photos: Path) 
     x = (3 * torch.randn(1, 4, 512, 512) + 60).half().cuda()
     exact = F.instance_norm(x.double())
     assert ((F.instance_norm(x).double() - exact).abs() < 4e-3).all()
+
+
+@on_cuda
+def test_a_gpu_solves_for_the_weights_that_the_cpu_would(train: Train) -> None:
+    """Within what a balance may be off by when it counts as right (``TOLERANCE``)."""
+    found = []
+    for kind in ("cpu", "gpu"):
+        words = ["loss=calibrated", "trainer.max_steps=2", f"trainer.accelerator={kind}"]
+        assert train(*words, f"run_dir=runs/{kind}") == 0
+        about = json.loads((Path("runs") / kind / "run.json").read_text())
+        found.append(about["weights"]["style"])
+    assert found[1] == pytest.approx(found[0], rel=0.2)
 
 
 @on_cuda

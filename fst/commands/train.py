@@ -101,6 +101,7 @@ def train(composed: DictConfig) -> Path:
         strengths=bool(config.net.get("strengths", False)),
         accumulate=config.trainer.accumulate_grad_batches,
         moving=config.loss.moving,
+        moves=config.loss.moving_weight > 0,
     )
     styles = [(one, build_painting(one)) for one in experiment.styles]
     data = build_data(config)
@@ -142,7 +143,8 @@ def train(composed: DictConfig) -> Path:
         known = known_weights(start, [one for one, _ in styles], network)
     if config.loss.calibrated and None in known:
         say("               solving for the weights of the loss")
-    loss = build_losses(styles, network, lambda: calibration_photos(data), known)
+    device = trainer.strategy.root_device
+    loss = build_losses(styles, network, lambda: calibration_photos(data), known, device=device)
     if start is not None:
         names = [one.style.name for one, _ in styles]
         nearest = None

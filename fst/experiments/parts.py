@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import MISSING
 from torch import Tensor
@@ -35,6 +36,8 @@ from fst.training.progress import Progress
 from fst.training.run_status import NAME as STATUS
 from fst.training.run_status import RunStatus
 
+CPU = torch.device("cpu")
+
 
 def build_data(config: Config) -> PhotoData:
     """The photos; ``FstError`` if none are named or none can be used."""
@@ -56,15 +59,18 @@ def build_losses(
     network: LossNetwork,
     photos: Callable[[], Tensor],
     known: Sequence[Mapping[str, float] | None],
+    *,
+    device: torch.device,
 ) -> PerceptualLoss | PaintingsLoss:
     """The loss of one painting, or of several; ``known`` are the weights that are, one each.
 
-    Solving for those that are not takes its time, of which a terminal is told.
+    Solving for those that are not takes its time, of which a terminal is told; a CUDA ``device``
+    does it itself.
     """
     losses = []
     for (config, painting), weights in zip(styles, known, strict=True):
         with vanishing_line("iterations") as tell:
-            loss = build_loss(config, painting, network, photos, weights, tell=tell)
+            loss = build_loss(config, painting, network, photos, weights, device=device, tell=tell)
         if len(styles) > 1 and weights is None and config.loss.calibrated:
             say(f"               {config.style.name}: style {loss.weights.style:.3g}")
         losses.append(loss)
@@ -86,13 +92,15 @@ def build_loss(
     photos: Callable[[], Tensor],
     known: Mapping[str, float] | None = None,
     *,
+    device: torch.device = CPU,
     tell: Callable[[int, int], None] | None = None,
 ) -> PerceptualLoss:
     """The configured loss against a painting; the style's weights multiply the loss's.
 
     Those that are known to suit a painting in the paper's units count where those units do. A
     calibrated loss solves for its weights on ``photos()`` (B, 3, H, W), RGB in [0, 1], unless they
-    are ``known`` from before; ``tell`` hears how far that is, as of ``calibrate``.
+    are ``known`` from before: on ``device`` if that is a CUDA one, else on the CPU, where the loss
+    is when it is returned. ``tell`` hears how far that is, as of ``calibrate``.
     """
     options = config.loss.plain()
     calibrated = options["calibrated"]
@@ -109,7 +117,11 @@ def build_loss(
                     f"loss.{key}={options[key]} has no effect in loss=calibrated, which solves for "
                     "it; say style.strength=0.7, or loss=relative for weights of your own"
                 )
-        solved = calibrate(loss, photos(), strength=strength, tv=loss.weights.tv, tell=tell)
+        solver = device if device.type == "cuda" else CPU
+        solved = calibrate(
+            loss.to(solver), photos().to(solver), strength=strength, tv=loss.weights.tv, tell=tell
+        )
+        loss.to(CPU)
         base = solved.weights
     elif strength != 0.5:
         raise FstError(

@@ -38,11 +38,13 @@ def require_choices(
     accumulate: int = 1,
     strengths: bool = False,
     moving: str = "pixels",
+    moves: bool = False,
 ) -> None:
     """Raise ``FstError`` for a schedule, a motion or a way to compile that there is not.
 
-    Nets of ``several`` paintings, and those that take ``strengths``, are not compiled, and CUDA
-    graphs take no batches that add up. Nor does a net of several paintings take strengths.
+    Nets of ``several`` paintings, those that take ``strengths``, and a loss with a term that
+    ``moves`` photos, in each step in another way, are not compiled, and CUDA graphs take no batches
+    that add up. Nor does a net of several paintings take strengths.
     """
     if schedule not in SCHEDULES:
         raise FstError(
@@ -60,6 +62,11 @@ def require_choices(
         raise FstError(SEVERAL_STRENGTHS)
     if compile and strengths:
         raise FstError("compile=true is for one strength; net.strengths=true needs compile=false")
+    if compile and moves:
+        raise FstError(
+            "compile=true is for a loss that moves no photos; "
+            "loss.moving_weight needs compile=false"
+        )
     if compile and compile_mode in CUDA_GRAPHS and accumulate > 1:
         raise FstError(
             f"compile_mode={CUDA_GRAPHS[0]} overwrites the gradients that "
@@ -109,7 +116,13 @@ class FastStyleTransfer(pl.LightningModule):
         super().__init__()
         several, strengths = isinstance(loss, PaintingsLoss), net.strengths
         require_choices(
-            schedule, compile, compile_mode, several=several, strengths=strengths, moving=moving
+            schedule,
+            compile,
+            compile_mode,
+            several=several,
+            strengths=strengths,
+            moving=moving,
+            moves=moving_weight > 0,
         )
         self.net = net
         self.loss = loss
