@@ -321,6 +321,11 @@ def test_each_of_several_paintings_has_weights_of_its_own_solved_for(
         name: pytest.approx(weight, rel=0.01) for name, weight in kept.items()
     }
     assert kept["a"] != pytest.approx(kept["b"], rel=0.01)
+    again = ["warm_start=runs/pair/pair.safetensors", "loss.moving_weight=1", "run_dir=runs/again"]
+    assert train(*words, *again, "previews.photos=0", given_painting=False) == 0
+    assert "solving" not in capsys.readouterr().out  # they do not depend on how it is trained
+    cards = load_styles("runs/again/pair.safetensors")[1]
+    assert {card.name: card.training["weights"]["style"] for card in cards} == kept
 
 
 @pytest.mark.usefixtures("three_paintings")

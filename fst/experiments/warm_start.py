@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fst.errors import FstError
 from fst.experiments.config import Config
+from fst.experiments.known_settings import NOT_OF_THE_LOSS
 from fst.loss.loss_network import LossNetwork
 from fst.loss.perceptual_loss import PerceptualLoss
 from fst.nets.style_card import Card
@@ -138,7 +139,7 @@ def known_weights(
         card = cards.get(config.style.name)
         training = card.training if card else {}
         same = card is not None and (
-            training.get("loss") == config.loss.plain()
+            _what_is_solved(training.get("loss", {})) == _what_is_solved(config.loss.plain())
             and training.get("style_weights") == config.style.weights.plain()
             and training.get("strength") == config.style.strength
             and training.get("style_size") == config.style.size
@@ -149,3 +150,11 @@ def known_weights(
             weights["tv"] *= (training["size"] / config.data.size) ** 2
         found.append(weights)
     return found
+
+
+def _what_is_solved(loss: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a loss without those that say how to train with it.
+
+    Of older cards too, which lack some of the latter.
+    """
+    return {k: v for k, v in loss.items() if k == "calibrated" or k not in NOT_OF_THE_LOSS}
