@@ -51,7 +51,8 @@ def benchmark_device(
     device = str(choose_device(options.device))
     on_gpu = device.startswith("cuda")
     if on_gpu:
-        torch.cuda.set_device(device)  # whose memory is looked at, and whom is waited for
+        number = torch.device(device).index or 0
+        torch.cuda.set_device(number)  # whose memory is looked at, and whom is waited for
     dtype = "bfloat16" if on_gpu else "float32"
     found = measure_machine(device, side=8192 if on_gpu else 512, dtype=dtype)
     about = _about(found, device=device, dtype=dtype)
