@@ -96,6 +96,23 @@ def test_the_last_convolution_in_blocks_is_the_one_that_is_defined(
         torch.testing.assert_close(found, defined, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("channels", [8, 16, 24, 32])
+def test_blocks_in_bfloat16_are_right_on_this_processor(channels: int) -> None:
+    """A library's kernel may be wrong for a processor: with AMX that of blocks of 4 px was."""
+    torch.manual_seed(0)
+    layer = OutputConvLayer(in_channels=channels, out_channels=3, kernel_size=9, stride=1)
+    x = torch.randn(2, channels, 48, 51, requires_grad=True)
+    weights = torch.randn(2, 3, 48, 51)
+    exact = layer.double()(x.double())
+    (wanted,) = torch.autograd.grad((exact * weights).sum(), x)
+    layer.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x)
+    (got,) = torch.autograd.grad((found * weights).sum(), x)
+    for half, full in ((found.double(), exact), (got, wanted)):
+        assert (half - full).norm() < 0.01 * full.norm()
+
+
 def test_photos_of_a_batch_do_not_affect_each_other() -> None:
     net = TransformerNet(width=4, residual_blocks=1, output_gain=0.1).double()
     batch = torch.rand(3, 3, 24, 24, dtype=torch.float64)

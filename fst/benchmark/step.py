@@ -24,9 +24,10 @@ from fst.loss.loss_network_file import load_loss_network
 from fst.loss.paintings_loss import losses_of
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.nets.transformer_net import TransformerNet
-from fst.system.machine import keep_freed_memory
+from fst.system.machine import has_bfloat16, keep_freed_memory, processor_flags
 
 PLAIN_STEP = "fst.benchmark.plain:training_step"
+LITE_IN_HALF = "fst, lite, bfloat16"
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,9 @@ def benchmark_step(
 
     ``plain`` is ``fst.benchmark.plain`` in a process of its own; its ``variants`` (left out if not
     asked for) are the same with freed memory kept, as the product keeps it. The others are the
-    product's step with the paper's loss, a VGG-16 of random weights and with lite; each of these
-    runs once more than ``warm_up`` before it is timed: its operations are counted.
+    product's step with the paper's loss, a VGG-16 of random weights and with lite; where the
+    processor has bfloat16 there is a line of lite in it, as Lightning's ``bf16-mixed`` has it. Each
+    of these runs once more than ``warm_up`` before it is timed: its operations are counted.
     """
     torch.manual_seed(0)
     style, photos = torch.rand(1, 3, size, size), torch.rand(batch, 3, size, size)
@@ -152,13 +154,15 @@ def benchmark_step(
     lite_loss = paper_loss(load_loss_network(name="lite"), style)
     net = new_net(width)
 
-    def our_step(loss: PerceptualLoss) -> Contestant:
+    def our_step(loss: PerceptualLoss, *, half: bool = False) -> Contestant:
         own = copy.deepcopy(net)
         optimizer = torch.optim.Adam(own.parameters(), lr=1e-3)
 
         def step() -> None:
             optimizer.zero_grad()
-            loss(own(photos), photos).total.backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                total = loss(own(photos), photos).total
+            total.backward()
             optimizer.step()
             own.remove_grid()
 
@@ -176,6 +180,8 @@ def benchmark_step(
         if variants:
             plain["plain, memory kept"] = plain_step(keep=True)
         ours = {"fst, VGG-16": our_step(vgg_loss), "fst, lite": our_step(lite_loss)}
+        if has_bfloat16(processor_flags()):
+            ours[LITE_IN_HALF] = our_step(lite_loss, half=True)
         flops = dict.fromkeys(plain, operations_of_plain(size=size, batch=batch, width=width))
         flops |= {name: count_flops(step) for name, step in ours.items()}
         timings = race({**plain, **ours}, warm_up=warm_up, repetitions=repetitions)
@@ -187,7 +193,9 @@ def benchmark_step(
             against=timings["plain"],
             size=size,
             batch=batch,
-            floor_s=flops[name] / machine.flops,
+            dtype="bfloat16" if name == LITE_IN_HALF else "float32",
+            # the machine's rate is that of float32
+            floor_s=None if name == LITE_IN_HALF else flops[name] / machine.flops,
         )
         for name, timing in timings.items()
     ]

@@ -18,7 +18,9 @@ from fst.errors import FstError
 from fst.nets.card_schema import ENDS, UPSAMPLINGS
 from fst.nets.trained_strength import picture_share
 
-BLOCK = 4  # pixels, the side of what the last convolution makes at once on a CPU
+# pixels, the side of what the last convolution makes at once on a CPU. 4 is as fast, but for 16
+# or 24 channels in bfloat16 oneDNN's kernel for AMX is wrong then (in torch 2.11 and 2.15)
+BLOCK = 2
 SEVERAL_STRENGTHS = "net.strengths=true is for a net of one painting, and styles= for several"
 
 
