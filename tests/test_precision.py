@@ -389,6 +389,21 @@ def test_openvino_is_asked_for_float32_by_name(
         assert compiled.pop()[1]["INFERENCE_PRECISION_HINT"] == hint
 
 
+@pytest.mark.skipif(
+    not (backends.installed("openvino") and backends.openvino_has_bfloat16()),
+    reason="needs openvino and a processor with bfloat16",
+)
+@pytest.mark.parametrize("name", ["udnie", "woodcut"])
+def test_openvino_s_bfloat16_is_what_the_card_says(name: str) -> None:
+    """Of two shipped styles, whose width tiny ones do not have; a kernel was wrong for it once."""
+    pixels = np.asarray(picture(96, 64, seed=1)).transpose(2, 0, 1)[None].copy()
+    fast, exact = (
+        Stylizer(name, device="cpu", backend="openvino", precision=precision).pixels(pixels)
+        for precision in ("fast", "exact")
+    )
+    assert np.abs(fast.astype(int) - exact.astype(int)).mean() < 0.75
+
+
 def test_openvino_sums_up_large_photos_in_our_way(
     tiny_style: Path,
     compiled: list[tuple[bytes, dict[str, str]]],
