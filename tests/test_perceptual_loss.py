@@ -7,7 +7,12 @@ from torch import Tensor
 from fst.errors import FstError
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import parse_vgg
-from fst.loss.perceptual_loss import PerceptualLoss, gram_matrix, total_variation
+from fst.loss.perceptual_loss import (
+    LEAST_VARIANCE,
+    PerceptualLoss,
+    gram_matrix,
+    total_variation,
+)
 
 from .conftest import vgg_state
 
@@ -95,7 +100,16 @@ def test_relative_terms_are_divided_by_what_they_are_measured_against() -> None:
     content = torch.zeros(1, 3, 2, 2, dtype=torch.float64)
     content[..., 0] = 0.5  # features 1, 1, 0, 0: variance 1/3, mean square 1/2
     terms = loss(torch.zeros_like(content), content)
-    assert terms.content.item() == pytest.approx(0.5 / (1 / 3 + 1e-3 * 0.5))
+    assert terms.content.item() == pytest.approx(0.5 / (1 / 3))
+
+
+def test_a_crop_in_which_next_to_nothing_varies_does_not_count_a_hundredfold() -> None:
+    """One of two flat halves was most of its step's gradient, and of what Adam remembered."""
+    content = constant(0.5, 8, 8)
+    content[..., 0, 0] = 0.51  # features 1 and a 1.02: variance 6e-6
+    stylized = constant(0.0, 8, 8)
+    term = make_loss(constant(0.5, 8, 8), relative=True)(stylized, content).content.item()
+    assert term == pytest.approx(1 / LEAST_VARIANCE, rel=0.01)
 
 
 def test_total_variation_term_is_in_levels_of_255() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from fst.benchmark import pass_processes
+from fst.benchmark import pass_processes, passes
 from fst.cli import main
 from fst.errors import FstError
 from fst.experiments import precision
@@ -28,6 +28,7 @@ from fst.inference.pixel_net import PixelNet
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import may_run_fast, read_card
 from fst.nets.style_file import load_style, rewrite_card
+from fst.nets.style_names import find_style
 from fst.nets.transformer_net import TransformerNet
 from fst.pictures.image import to_tensor
 from fst.system.machine import has_bfloat16, processor_flags
@@ -401,7 +402,8 @@ def test_openvino_s_bfloat16_is_what_the_card_says(name: str) -> None:
         Stylizer(name, device="cpu", backend="openvino", precision=precision).pixels(pixels)
         for precision in ("fast", "exact")
     )
-    assert np.abs(fast.astype(int) - exact.astype(int)).mean() < 0.75
+    said = read_card(find_style(name)).bf16["mean_difference"]
+    assert np.abs(fast.astype(int) - exact.astype(int)).mean() < 2 * said
 
 
 def test_openvino_sums_up_large_photos_in_our_way(
@@ -428,3 +430,6 @@ def test_a_benchmark_compares_exact_passes_and_has_a_line_for_the_fast_one(
     openvino(True)
     assert pass_processes.opened_as("openvino", path).precision == "float32"
     assert pass_processes.opened_as("openvino, fast", path).precision == "bfloat16"
+    # the machine's measured rate, of which a floor is reckoned, is that of float32
+    assert passes.floor_and_type("openvino", 2.0) == {"floor_s": 2.0}
+    assert passes.floor_and_type("openvino, fast", 2.0) == {"dtype": "bfloat16"}

@@ -295,7 +295,7 @@ REFUSED = {
 def test_what_the_trainer_refuses_is_said_before_any_work(
     said: Said, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def solve(*args: object) -> None:
+    def solve(*args: object, **options: object) -> None:
         raise AssertionError("the weights are solved for")
 
     monkeypatch.setattr("fst.commands.train.build_losses", solve)

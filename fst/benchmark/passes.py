@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,13 @@ from torch import Tensor
 
 from fst.benchmark.floors import Machine, count_flops, least_bytes
 from fst.benchmark.forms import EXACT, FORMS, Pass, form_of
-from fst.benchmark.pass_processes import PLAIN, contestants, expected_bytes, pass_process
+from fst.benchmark.pass_processes import (
+    PLAIN,
+    backend_and_precision,
+    contestants,
+    expected_bytes,
+    pass_process,
+)
 from fst.benchmark.plain import single_pass
 from fst.benchmark.report import MEGAPIXELS
 from fst.benchmark.timing import (
@@ -154,7 +161,7 @@ def benchmark_pass(
                         against=timings[PLAIN],
                         size=size,
                         batch=1,
-                        floor_s=floor_s * size**2,
+                        **floor_and_type(name, floor_s * size**2),
                         peak_mb=process.peak_mb,
                         note=note,
                     )
@@ -194,10 +201,16 @@ def benchmark_megapixels(
                         against=plain,
                         size=side,
                         batch=1,
-                        floor_s=floor_s * side**2,
+                        **floor_and_type(name, floor_s * side**2),
                         peak_mb=process.peak_mb,
                         note=f"{millions:g} MP",
                     )
+
+
+def floor_and_type(name: str, seconds: float) -> dict[str, Any]:
+    """The type and the floor of a contestant's row: the machine's rate is that of float32."""
+    fast = backend_and_precision(name)[1] == "fast"
+    return {"dtype": "bfloat16"} if fast else {"floor_s": seconds}
 
 
 def _floor_s(channels: int, machine: Machine) -> float:

@@ -128,7 +128,7 @@ def best_row(net: TransformerNet, *, loss: PerceptualLoss, photos: Tensor) -> in
 def known_weights(
     start: Start, styles: Sequence[Config], network: LossNetwork
 ) -> list[dict[str, float] | None]:
-    """The loss's weights for the paintings that the start was trained on in the same way.
+    """The loss's weights for the paintings that the start was trained on with the same loss.
 
     Solving takes a minute a painting. Total variation is a sum over the crop's pixels, so its
     weight goes with their number.

@@ -18,6 +18,7 @@ from fst.errors import FstError
 from fst.loss.loss_network import LossNetwork
 
 CONTENT_DISTANCES = ("mse", "cosine")
+LEAST_VARIANCE = 0.1  # of a photo's features over their mean square; 0.4 is usual
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -118,7 +119,8 @@ class PerceptualLoss(nn.Module):
     total variation 1e-6. A weight means nothing without its normalization: networks with another
     input scale need other weights, or ``relative=True``, which divides each layer's style term by
     the mean square of the painting's Gram matrix and each layer's content term by the variance of
-    the photo's features, so that a term of 1 means "nothing in common yet" for any network.
+    the photo's features (at least ``LEAST_VARIANCE`` of their mean square), so that a term of 1
+    means "nothing in common yet" for any network.
 
     Two variations, off by default: ``content_distance="cosine"`` takes, in place of the mean
     square, 1 - the cosine of the features at each position, which leaves contrast free and has
@@ -258,7 +260,8 @@ class PerceptualLoss(nn.Module):
         factor = self._factor("content", name)
         if not self.relative:
             return F.mse_loss(features, target) * factor
-        # one variance a photo and layer; a constant photo has none, hence the floor
+        # one variance a photo and layer; where next to nothing varies, as in a crop of two flat
+        # halves, it alone would make the photo count a hundredfold
         variance = target.var(dim=(2, 3), keepdim=True).mean(dim=1, keepdim=True)
-        floor = 1e-3 * target.square().mean(dim=(1, 2, 3), keepdim=True)
-        return ((features - target).square() / (variance + floor + 1e-12)).mean() * factor
+        floor = LEAST_VARIANCE * target.square().mean(dim=(1, 2, 3), keepdim=True)
+        return ((features - target).square() / (variance.maximum(floor) + 1e-12)).mean() * factor

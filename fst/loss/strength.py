@@ -86,7 +86,7 @@ def calibrate(
     its own weights are not looked at. ``tv`` is the weight of total variation over the mean of
     that of the photos and of the painting, as one of fine strokes may show them. ``begin``, of
     another strength of the same photos and painting, saves most of the way. ``tell`` hears how many
-    iterations are done, and of how many at most. Deterministic.
+    iterations are done, and of how many at most. Deterministic on a CPU.
     Raises ``FstError`` for a strength outside 0 .. 1, and where there is no style to win.
     """
     wanted = math.log(balance_at(strength))

@@ -71,8 +71,8 @@ def conv2d_in_blocks(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class OutputConvLayer(ConvLayer):
     """The convolution to the three channels of a picture, on a CPU ``conv2d_in_blocks``.
 
-    That takes a tenth off a training step (``scripts/proofs/output_blocks.py``). ``in_blocks`` set
-    to False has it as it is defined, to count its operations.
+    That takes a tenth off a net's part of a step (``scripts/proofs/output_blocks.py``).
+    ``in_blocks`` set to False has it as it is defined, to count its operations.
     """
 
     in_blocks = True
