@@ -196,8 +196,9 @@ def test_a_photo_is_stylized_as_by_stylizer_in_a_process_that_can_be_stopped(
     photo.write_bytes(b"no picture")
     with pytest.raises(Exception, match="the photo is not a picture"):
         painter.paint(job)
+    photo.write_bytes(png(2000, 1500))  # for seconds of work
     threading.Timer(0.2, painter.stop).start()
     painter.stop()
     with pytest.raises(EOFError):
-        painter.paint(job)  # in a new process, which is stopped while it starts
+        painter.paint(job)  # in a new process, which is stopped while it starts or paints
     painter.stop()

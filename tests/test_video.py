@@ -19,6 +19,7 @@ from PIL import Image
 
 from fst.cli import main
 from fst.video.camera_source import CameraSource
+from fst.video.film_codec import encoder_options
 from tests.conftest import picture
 from tests.films import film, frames_of, packets_of, pixels_of
 
@@ -94,6 +95,12 @@ def test_a_film_is_as_wide_as_before(video) -> None:
             stream = container.streams.video[0]
             assert (stream.width, stream.height) == (width, 32)
             assert (stream.sample_aspect_ratio or 1) == aspect, suffix
+
+
+def test_x264_does_without_avx_512_whose_bytes_differ_from_run_to_run() -> None:
+    assert encoder_options("h264", "fpu avx2 avx512f amx_bf16") == {"x264-params": "asm=avx2"}
+    for codec, flags in (("h264", "fpu avx2"), ("h264", ""), ("vp9", "avx2 avx512f")):
+        assert "x264-params" not in encoder_options(codec, flags)
 
 
 def test_a_stopped_film_goes_on_and_has_the_same_bytes(

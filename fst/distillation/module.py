@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from fst.data.dataset import PhotoBatch
 from fst.distillation.student import Features, Student, Teacher, distances
-from fst.loss.perceptual_loss import gram_matrix
+from fst.loss.perceptual_loss import content_power, gram_matrix
 
 
 def log_ratio(student: Tensor, teacher: Tensor) -> Tensor:
@@ -51,9 +51,7 @@ def loss_gradient(
         term = (gram_matrix(features[name]) - grams[name]).square().mean((1, 2)).sum()
         loss = loss + weight * term / power
     for name, weight in content_weights.items():
-        variance = contents[name].var(dim=(2, 3), keepdim=True).mean(dim=1, keepdim=True)
-        floor = 1e-3 * contents[name].square().mean(dim=(1, 2, 3), keepdim=True)
-        term = (features[name] - contents[name]).square() / (variance + floor + 1e-12)
+        term = (features[name] - contents[name]).square() / (content_power(contents[name]) + 1e-12)
         loss = loss + weight * term.mean((1, 2, 3)).sum()
     return torch.autograd.grad(loss, image)[0]
 

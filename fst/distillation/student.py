@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fst.errors import FstError
 from fst.loss.loss_network import LossNetwork
 from fst.loss.loss_network_file import load_loss_network
-from fst.loss.perceptual_loss import gram_matrix
+from fst.loss.perceptual_loss import content_power, gram_matrix
 from fst.system.paths import user_path
 
 Features = dict[str, Tensor]
@@ -238,8 +238,7 @@ def term_sizes(features: Tensor) -> Tensor:
     grams = gram_matrix(features)
     content, style = distances(features), distances(grams)
     first, second = torch.combinations(torch.arange(len(features)), 2).T
-    variance = features.var(dim=(2, 3)).mean(1) + 1e-3 * features.square().mean((1, 2, 3))
-    power = grams.square().mean((1, 2))
+    variance, power = content_power(features).flatten(), grams.square().mean((1, 2))
     halves = [(size[first] * size[second]).rsqrt() for size in (variance, power)]
     return torch.stack([content, style, content * halves[0], style * halves[1]]) + 1e-12
 

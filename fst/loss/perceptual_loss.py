@@ -61,6 +61,17 @@ def total_variation(image: Tensor) -> Tensor:
     return (vertical + horizontal) / image.shape[0]
 
 
+def content_power(target: Tensor) -> Tensor:
+    """What relative content terms are divided by: target (B, C, H, W) -> (B, 1, 1, 1).
+
+    The variance of each photo's features; where next to nothing varies, as in a crop of two flat
+    halves, it alone would make the photo count a hundredfold, hence ``LEAST_VARIANCE``.
+    """
+    variance = target.var(dim=(2, 3), keepdim=True).mean(dim=1, keepdim=True)
+    floor = LEAST_VARIANCE * target.square().mean(dim=(1, 2, 3), keepdim=True)
+    return variance.maximum(floor)
+
+
 class Weights(NamedTuple):
     """The weights of the three terms; run.json and cards keep the mapping ``_asdict()``."""
 
@@ -260,8 +271,4 @@ class PerceptualLoss(nn.Module):
         factor = self._factor("content", name)
         if not self.relative:
             return F.mse_loss(features, target) * factor
-        # one variance a photo and layer; where next to nothing varies, as in a crop of two flat
-        # halves, it alone would make the photo count a hundredfold
-        variance = target.var(dim=(2, 3), keepdim=True).mean(dim=1, keepdim=True)
-        floor = LEAST_VARIANCE * target.square().mean(dim=(1, 2, 3), keepdim=True)
-        return ((features - target).square() / (variance.maximum(floor) + 1e-12)).mean() * factor
+        return ((features - target).square() / (content_power(target) + 1e-12)).mean() * factor

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fst.errors import FstError
+from fst.system.machine import processor_flags
 from fst.video.film_colors import FULL, LIMITED, from_rgb
 from fst.video.frames import EVEN, FilmInfo
 
@@ -27,6 +28,18 @@ OPTIONS = {
 THREADS = 2  # of an encoder, always: x264's bytes depend on their number
 PIXELS = "yuv420p"
 ANY_ASPECT = ("h264", "h265")  # say themselves how wide their pixels are, which the others cannot
+
+
+def encoder_options(codec: str, flags: str) -> dict[str, str]:
+    """The options of a codec's encoder on a processor of these ``flags`` (``processor_flags``).
+
+    With AVX-512, x264's bytes are others now and then (seen in PyAV 18.1), and a film that goes on
+    after a stop would not be the one that was not stopped.
+    """
+    own = OPTIONS.get(codec, {})
+    if codec == "h264" and {"avx2", "avx512f"} <= set(flags.split()):
+        return {**own, "x264-params": "asm=avx2"}
+    return own
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,8 @@ class SegmentEncoder:
         self._info = info
         self._buffer = io.BytesIO()
         self._container = av.open(self._buffer, "w", format="nut", options={"fflags": "+bitexact"})
-        options = {"crf": str(encoding.crf), **OPTIONS.get(encoding.codec, {})}
+        own = encoder_options(encoding.codec, processor_flags())
+        options = {"crf": str(encoding.crf), **own}
         stream: Any = self._container.add_stream(
             CODECS[encoding.codec], rate=info.rate, options=options
         )
