@@ -26,7 +26,7 @@ from fst.inference import backends
 from fst.inference.bfloat16 import bfloat16_difference
 from fst.inference.pixel_net import PixelNet
 from fst.inference.stylizer import Stylizer
-from fst.nets.style_card import may_run_fast, read_card
+from fst.nets.style_card import MOST_DIFFERENCE, may_run_fast, read_card
 from fst.nets.style_file import load_style, rewrite_card
 from fst.nets.style_names import find_style
 from fst.nets.transformer_net import TransformerNet
@@ -395,15 +395,15 @@ def test_openvino_is_asked_for_float32_by_name(
     reason="needs openvino and a processor with bfloat16",
 )
 @pytest.mark.parametrize("name", ["udnie", "woodcut"])
-def test_openvino_s_bfloat16_is_what_the_card_says(name: str) -> None:
+def test_openvino_s_bfloat16_is_as_near_as_a_card_asks(name: str) -> None:
     """Of two shipped styles, whose width tiny ones do not have; a kernel was wrong for it once."""
     pixels = np.asarray(picture(96, 64, seed=1)).transpose(2, 0, 1)[None].copy()
     fast, exact = (
         Stylizer(name, device="cpu", backend="openvino", precision=precision).pixels(pixels)
         for precision in ("fast", "exact")
     )
-    said = read_card(find_style(name)).bf16["mean_difference"]
-    assert np.abs(fast.astype(int) - exact.astype(int)).mean() < 2 * said
+    assert may_run_fast(read_card(find_style(name)))
+    assert float(np.abs(fast.astype(int) - exact.astype(int)).mean()) <= MOST_DIFFERENCE
 
 
 def test_openvino_sums_up_large_photos_in_our_way(

@@ -64,7 +64,10 @@ def main() -> None:
         sheet = [[to_image(photo) for photo in photos]]
         for style in asked.styles.split(","):
             if asked.train is None:
-                made = [solved(asked, kind, style, photo) for photo in photos]
+                made = [
+                    optimized(loss_of(asked, kind, style, photo), photo, asked.iterations)
+                    for photo in photos
+                ]
             else:
                 made = stylized(asked, kind, style, photos)
             judged = [judge(asked, style, m, photo) for m, photo in zip(made, photos, strict=True)]
@@ -109,14 +112,13 @@ def judge(
     return float(after.content), float(after.style / before.style)
 
 
-def solved(asked: argparse.Namespace, kind: str, style: str, photo: Tensor) -> Tensor:
-    """The picture after the iterations asked for."""
-    loss = loss_of(asked, kind, style, photo)
+def optimized(loss: PerceptualLoss, photo: Tensor, iterations: int) -> Tensor:
+    """The picture after so many iterations of L-BFGS from the photo."""
     target = loss.content_target(photo)
     picture = photo
     for iterate in optimize(lambda x: loss.compare(x, target).total, photo, method="lbfgs"):
         picture = iterate.image
-        if iterate.number >= asked.iterations:
+        if iterate.number >= iterations:
             break
     return picture
 
