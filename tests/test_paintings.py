@@ -373,6 +373,15 @@ def test_a_start_of_several_gives_each_painting_its_row_and_a_new_one_the_mean()
     torch.testing.assert_close(net.conv1.conv.weight, start.net.conv1.conv.weight)
 
 
+def test_a_card_does_not_repeat_the_paintings_of_each_earlier_net() -> None:
+    """A base that goes on from itself, time and again, has the same two dozen names each time."""
+    earlier = {"name": "once", "paintings": NAMES, "warm_start": {"paintings": ["rock"]}}
+    cards = [Card(name=n, net={}, training={"warm_start": earlier}) for n in NAMES]
+    record = Start(net_of_three(), cards, Path("base.safetensors")).put_into(net_of_three(), NAMES)
+    assert record["paintings"] == NAMES
+    assert record["warm_start"] == {"name": "once", "warm_start": {"paintings": ["rock"]}}
+
+
 def test_the_nearest_row_is_that_of_the_painting_itself(tiny_vgg: Path) -> None:
     net, photos = net_of_three(), torch.rand(2, 3, 48, 48)
     wanted = net(photos, torch.tensor([2, 2]))  # as if the painting looked like what row 2 makes

@@ -80,9 +80,19 @@ class Start:
             "painting": card.painting,
             "loss_network": card.loss_network,
             "data": card.data,
-            "warm_start": card.training.get("warm_start"),
+            "warm_start": _lighter(card.training.get("warm_start"), known),
             **({"row": row, "paintings": known} if len(known) > 1 else {}),
         }
+
+
+def _lighter(record: Any, known: Sequence[str]) -> Any:
+    """What a card says of earlier nets, without lists of paintings that are the same again."""
+    if not isinstance(record, Mapping):
+        return record
+    kept = {key: value for key, value in record.items() if (key, value) != ("paintings", known)}
+    if "warm_start" in kept:
+        kept["warm_start"] = _lighter(kept["warm_start"], known)
+    return kept
 
 
 def find_start(net: TransformerNet, name: str | None) -> Start | None:
