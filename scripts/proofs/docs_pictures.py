@@ -10,6 +10,7 @@ takes minutes.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -124,7 +125,11 @@ def shrunk(image: Image.Image, height: int = HEIGHT) -> Image.Image:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("docs"))
+    parser.add_argument("sheets", nargs="*", metavar="SHEET", help="all unless named")
+    asked = parser.parse_args()
     try:
-        main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"), sys.argv[2:])
+        main(asked.folder, asked.sheets)
     except FstError as error:
         sys.exit(f"docs_pictures: {error}")
