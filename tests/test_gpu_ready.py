@@ -19,6 +19,7 @@ from fst.benchmark.kernel_classes import class_of, summed
 from fst.benchmark.plain import PlainVGG16
 from fst.benchmark.step import RECIPES, Recipe, Steps
 from fst.benchmark.timing import attempted
+from fst.benchmark.twins import paper_loss
 from fst.cli import main
 from fst.data.dataset import PhotoFolder, collate
 from fst.data.held_photos import HeldPhotos
@@ -28,13 +29,18 @@ from fst.experiments.settings import compose
 from fst.inference.graph_file import export_graph
 from fst.inference.onnx_graph import GraphOptions
 from fst.inference.pixel_net import PixelNet
+from fst.loss.filmed import MOTIONS
+from fst.loss.loss_network_file import load_loss_network
+from fst.loss.paintings_loss import PaintingsLoss
 from fst.loss.perceptual_loss import Losses, PerceptualLoss
 from fst.loss.strength import Calibration, calibrate
 from fst.nets.style_card import read_card
 from fst.nets.transformer_net import TransformerNet, normalized
+from fst.training.lightning_module import FastStyleTransfer
 from tests.conftest import Exported, Train, picture
 
 on_cuda = pytest.mark.gpu  # CUDA_VISIBLE_DEVICES=0 python -m pytest -m gpu tests/test_gpu_ready.py
+GRAPHS = "compile_mode=reduce-overhead"
 PROOFS = Path(__file__).parent.parent / "scripts" / "proofs"
 
 
@@ -200,12 +206,52 @@ def test_cuda_graphs_and_accumulated_gradients_are_refused_in_a_sentence(
     assert "compile_mode=fastest is unknown; use one of default" in capsys.readouterr().err
 
 
-def test_a_loss_that_moves_photos_is_not_compiled(
+def test_a_loss_that_moves_photos_has_no_cuda_graphs(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each step moves them in another way, for which the compiler would make another graph."""
-    assert train("compile=true", "loss.moving_weight=100") == 2
-    assert "loss.moving_weight needs compile=false" in capsys.readouterr().err
+    """Each step moves them in another way, and a graph replays the one that it was made of."""
+    assert train("compile=true", GRAPHS, "loss.moving_weight=100") == 2
+    assert "with loss.moving_weight each is another; use compile_mode=default" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.slow  # a compiler at work
+@pytest.mark.parametrize("moving", [*MOTIONS])
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+def test_a_net_is_compiled_once_though_each_step_moves_photos_in_another_way(
+    moving: str, several: bool
+) -> None:
+    def losses(*, compile: bool) -> list[float]:
+        torch.manual_seed(0)
+        net = TransformerNet(
+            width=4, residual_blocks=1, output_gain=0.1, paintings=2 if several else 1
+        )
+        paintings = torch.rand(2, 1, 3, 64, 64)
+        loss = [paper_loss(load_loss_network(name="lite"), painting) for painting in paintings]
+        module = FastStyleTransfer(
+            net=net,
+            loss=PaintingsLoss(loss) if several else loss[0],
+            learning_rate=1e-3,
+            schedule="constant",
+            compile=compile,
+            names=["a", "b"] if several else (),
+            moving_weight=100.0,
+            moving=moving,
+        )
+        photos = torch.rand(4, 3, 64, 64)
+        found = []
+        for first in (0, 4, 8):
+            total = module.losses(photos, range(first, first + 4)).total
+            total.backward()
+            found.append(float(total))
+        norm = sum(float(p.grad.square().sum()) for p in net.parameters() if p.grad is not None)
+        return [*found, norm]
+
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        compiled = losses(compile=True)
+    assert compiled == pytest.approx(losses(compile=False), rel=1e-3)
 
 
 def test_experiment_gpu_is_the_papers_but_for_how_it_is_computed() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from fst.errors import FstError
 from fst.experiments.warm_start import Start, best_row
 from fst.loss.filmed import Shot, filmed, filmed_term, seen_from, shots_of
 from fst.loss.loss_network_file import load_loss_network
-from fst.loss.moving import MARGIN, moves_of, moving_term
+from fst.loss.moving import MARGIN, moved, moves_of, moving_term
 from fst.loss.paintings_loss import PaintingsLoss, painting_of
 from fst.loss.perceptual_loss import PerceptualLoss, Weights
 from fst.nets.style_card import Card, read_card
@@ -23,6 +24,7 @@ from fst.nets.transformer_net import TransformerNet
 
 from .conftest import Train, picture
 
+GRAPHS = "compile_mode=reduce-overhead"
 NAMES = ["sea", "sand", "sky"]
 
 
@@ -113,15 +115,18 @@ def test_strokes_that_move_along_cost_nothing_and_others_do() -> None:
     assert len({move for k in range(3000) for move in moves_of([k], seed=0)}) == 48
     photos = torch.rand(8, 3, 40, 48)
 
-    def brighter(x: torch.Tensor, painting: object = None) -> torch.Tensor:
+    def brighter(x: torch.Tensor) -> torch.Tensor:
         return 0.5 + 0.5 * x  # moves along
 
-    def lattice(x: torch.Tensor, painting: object = None) -> torch.Tensor:
+    def lattice(x: torch.Tensor) -> torch.Tensor:
         return x + (torch.arange(x.shape[-1]) % 7 / 7)  # does not
 
-    still = moving_term(brighter, photos, brighter(photos), moves)
+    def both(net: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        return net(photos[:2]), net(moved(photos[:2], moves))
+
+    still = moving_term(*both(brighter), moves)
     assert float(still) == 0
-    term = moving_term(lattice, photos, lattice(photos), moves)
+    term = moving_term(*both(lattice), moves)
     expected = [
         (((torch.arange(MARGIN, 40) + right) % 7 - torch.arange(MARGIN, 40) % 7) / 7).square()
         for _, right in moves
@@ -162,19 +167,22 @@ def test_strokes_that_hold_still_in_a_film_cost_nothing_and_others_do() -> None:
     photos = torch.nn.functional.interpolate(torch.rand(4, 3, 8, 10), (64, 80), mode="bicubic")
     photos = photos.clamp(0.2, 0.8)
 
-    def brighter(x: torch.Tensor, painting: object = None) -> torch.Tensor:
+    def brighter(x: torch.Tensor) -> torch.Tensor:
         return 0.5 + 0.5 * x  # moves along
 
-    def lattice(x: torch.Tensor, painting: object = None) -> torch.Tensor:
+    def lattice(x: torch.Tensor) -> torch.Tensor:
         return x + (torch.arange(x.shape[-1]) % 7 / 7)  # does not
 
-    assert float(filmed_term(brighter, photos, brighter(photos), shots)) < 1e-10
-    assert float(filmed_term(lattice, photos, lattice(photos), shots)) > 0.01
+    def term(net: Callable[[torch.Tensor], torch.Tensor], shots: list[Shot]) -> torch.Tensor:
+        return filmed_term(net(photos), net(filmed(photos, shots)), shots)
+
+    assert float(term(brighter, shots)) < 1e-10
+    assert float(term(lattice, shots)) > 0.01
     noisy = [shot._replace(noise=0.02) for shot in shots]
-    trembling = filmed_term(brighter, photos, brighter(photos), noisy)
+    trembling = term(brighter, noisy)
     assert float(trembling) == pytest.approx((0.5 * 0.02) ** 2, rel=0.1)
     photos.requires_grad_()
-    filmed_term(brighter, photos, brighter(photos), shots_of(range(4), seed=3)).backward()
+    term(brighter, shots_of(range(4), seed=3)).backward()
     assert photos.grad is not None
 
 
@@ -348,7 +356,10 @@ def test_several_paintings_are_trained_in_processes_of_submitit(train: Train) ->
         (["styles=[woodcut,woodcut]", "style.name=x"], "has woodcut twice"),
         (["styles=[woodcut]", "style.name=x"], "two paintings or more"),
         (["styles=[woodcut,no_such]", "style.name=x"], "style=no_such is unknown"),
-        (["styles=[woodcut,dots]", "style.name=x", "compile=true"], "compile=false"),
+        (
+            ["styles=[woodcut,dots]", "style.name=x", "compile=true", GRAPHS],
+            "compile_mode=reduce-overhead replays one step as it was, and with styles= each",
+        ),
     ],
 )
 def test_what_styles_cannot_mean_is_one_sentence(

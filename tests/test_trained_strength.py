@@ -268,7 +268,7 @@ def test_a_run_with_strengths_resumes_to_the_same_bytes_and_makes_a_style(
 def test_what_cannot_take_strengths_says_so(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train("net.strengths=true", "compile=true") == 2
-    assert "net.strengths=true needs compile=false" in capsys.readouterr().err
+    assert train("net.strengths=true", "compile=true", "compile_mode=reduce-overhead") == 2
+    assert "with net.strengths=true each is another" in capsys.readouterr().err
     with pytest.raises(FstError, match=r"net\.strengths=true is for a net of one painting"):
         TransformerNet(width=4, residual_blocks=1, output_gain=0.1, paintings=2, strengths=True)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fst.loss.moving import Move, moves_of, moving_term
+from fst.loss.moving import moved, moves_of, moving_term
 
 MARGIN = 16  # pixels along the border that are not compared: beyond what the motion uncovers there
 SHARE = 0.5  # of a batch's photos that go through the net a second time
@@ -97,38 +97,26 @@ def seen_from(pictures: Tensor, shots: Sequence[Shot]) -> Tensor:
     )
 
 
-def filmed_term(
-    net: Callable[..., Tensor],
-    content: Tensor,
-    stylized: Tensor,
-    shots: Sequence[Shot],
-    painting: Tensor | None = None,
-) -> Tensor:
+def filmed_term(stylized: Tensor, again: Tensor, shots: Sequence[Shot]) -> Tensor:
     """Mean squared difference in [0, 1] of stylized photos, moved, and of moved ones, stylized.
 
-    content, stylized (B, 3, H, W) in [0, 1], H and W above 2 * ``MARGIN``; the first
-    ``len(shots)`` are filmed, stylized, and compared where they show the same. Light and noise are
-    for the net alone: its strokes are to stay. Differentiable through both.
+    stylized, again (B, 3, H, W) in [0, 1], H and W above 2 * ``MARGIN``: what a net made of B
+    photos and of the same ``filmed``. They are compared where they show the same. Light and noise
+    are for the net alone: its strokes are to stay. Differentiable in both.
     """
-    again = net(
-        filmed(content[: len(shots)], shots), None if painting is None else painting[: len(shots)]
-    )
-    difference = again - seen_from(stylized[: len(shots)], shots)
+    difference = again - seen_from(stylized, shots)
     return difference[..., MARGIN:-MARGIN, MARGIN:-MARGIN].square().mean()
 
 
-MOTIONS: dict[str, Callable[..., Any]] = {"pixels": moves_of, "film": shots_of}  # loss.moving
+class Motion(NamedTuple):
+    """A way to move photos: how far each is, what it then looks like, and how results compare."""
+
+    of: Callable[..., Any]  # (samples, seed=) -> a motion for each of the first of them
+    seen: Callable[[Tensor, Any], Tensor]  # photos (B, 3, H, W), B motions -> the same, moved
+    term: Callable[[Tensor, Tensor, Any], Tensor]  # both stylized, B motions -> a scalar
 
 
-def motion_term(
-    net: Callable[..., Tensor],
-    content: Tensor,
-    stylized: Tensor,
-    motions: Sequence[Move] | Sequence[Shot],
-    painting: Tensor | None = None,
-) -> Tensor:
-    """``filmed_term`` of shots, ``moving_term`` of moves."""
-    measure: Callable[..., Tensor] = moving_term
-    if isinstance(motions[0], Shot):
-        measure = filmed_term
-    return measure(net, content, stylized, motions, painting)
+MOTIONS = {  # loss.moving
+    "pixels": Motion(moves_of, moved, moving_term),
+    "film": Motion(shots_of, filmed, filmed_term),
+}

@@ -9,7 +9,7 @@ losses for video need: Ruder et al. 2016, section 3; Gupta et al. 2017, section 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -34,31 +34,28 @@ def moves_of(samples: Sequence[int], *, seed: int) -> list[Move]:
     return moves
 
 
-def moving_term(
-    net: Callable[..., Tensor],
-    content: Tensor,
-    stylized: Tensor,
-    moves: Sequence[Move],
-    painting: Tensor | None = None,
-) -> Tensor:
-    """Mean squared difference in [0, 1] of stylized photos and of moved photos' stylized ones.
-
-    content, stylized (B, 3, H, W) in [0, 1], H and W above 2 * ``MARGIN``; the first
-    ``len(moves)`` are moved, filled up by reflection, stylized, and compared where they show the
-    same. Differentiable through both.
-    """
-    height, width = content.shape[-2:]
-    padded = F.pad(content[: len(moves)], [MOST] * 4, mode="reflect")
-    moved = torch.stack(
+def moved(photos: Tensor, moves: Sequence[Move]) -> Tensor:
+    """photos (B, 3, H, W) -> the same moved by the ``moves``, one each, filled up by reflection."""
+    height, width = photos.shape[-2:]
+    padded = F.pad(photos, [MOST] * 4, mode="reflect")
+    return torch.stack(
         [
             photo[:, MOST + down : MOST + down + height, MOST + right : MOST + right + width]
             for photo, (down, right) in zip(padded, moves, strict=True)
         ]
     )
-    again = net(moved, None if painting is None else painting[: len(moves)])
+
+
+def moving_term(stylized: Tensor, again: Tensor, moves: Sequence[Move]) -> Tensor:
+    """Mean squared difference in [0, 1] of stylized photos and of moved photos' stylized ones.
+
+    stylized, again (B, 3, H, W) in [0, 1], H and W above 2 * ``MARGIN``: what a net made of B
+    photos and of the same ``moved``. They are compared where they show the same. Differentiable
+    in both.
+    """
     differences = [
         _inside(here, down, right) - _inside(there, 0, 0)
-        for here, there, (down, right) in zip(stylized, again, moves, strict=False)
+        for here, there, (down, right) in zip(stylized, again, moves, strict=True)
     ]
     return torch.stack(differences).square().mean()
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fst.loss.filmed import Shot, motion_term
-from fst.loss.moving import Move
+from fst.loss.filmed import Motion
 from fst.loss.perceptual_loss import Losses, PerceptualLoss, Weights, mean_losses
 from fst.loss.strengths_loss import losses_at
 
@@ -82,21 +82,28 @@ def losses_of(
     loss: PerceptualLoss | PaintingsLoss,
     content: Tensor,
     paintings: Sequence[int] | None = None,
-    moves: Sequence[Move] | Sequence[Shot] = (),
+    motion: Motion | None = None,
+    moves: Sequence[Any] = (),
     moving_weight: float = 0.0,
     strengths: Sequence[float] | None = None,
 ) -> Losses:
     """The losses of the pictures that a net makes of ``content`` (B, 3, H, W), RGB in [0, 1].
 
     One function of net and loss, for one graph of the compiler's. ``paintings`` are the B rows of
-    a net of several, which ``net`` then takes as a second argument; with ``moves`` the difference
-    that moving or filming the photos makes is added (``fst.loss.moving``, ``fst.loss.filmed``),
-    times ``moving_weight``.
+    a net of several, which ``net`` then takes as a second argument; with ``moves`` of a ``motion``
+    the first photos go through the net moved, too, and ``moving_weight`` times the difference that
+    makes is added (``fst.loss.moving``, ``fst.loss.filmed``).
     ``strengths`` are those of the B photos, for a net that takes them in the same place.
     """
     asked = paintings if strengths is None else strengths
     rows = None if asked is None else torch.tensor(asked, device=content.device)
-    stylized = net(content) if rows is None else net(content, rows)
+    count, twice = len(content), len(moves)
+    photos = content
+    if motion is not None:  # one pass for all: fewer and larger kernels
+        photos = torch.cat([content, motion.seen(content[:twice], moves)])
+        rows = None if rows is None else torch.cat([rows, rows[:twice]])
+    made = net(photos) if rows is None else net(photos, rows)
+    stylized = made[:count]
     if strengths is not None:
         assert isinstance(loss, PerceptualLoss)
         losses = losses_at(loss, stylized, content, strengths)
@@ -104,8 +111,8 @@ def losses_of(
         losses = loss(stylized, content, paintings)
     else:
         losses = loss(stylized, content)
-    if moves:
-        term = motion_term(net, content, stylized, moves, rows)
+    if motion is not None:
+        term = motion.term(stylized[:twice], made[count:], moves)
         losses = losses._replace(moving=moving_weight * term)
     return losses
 

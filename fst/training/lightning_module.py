@@ -42,9 +42,9 @@ def require_choices(
 ) -> None:
     """Raise ``FstError`` for a schedule, a motion or a way to compile that there is not.
 
-    Nets of ``several`` paintings, those that take ``strengths``, and a loss with a term that
-    ``moves`` photos, in each step in another way, are not compiled, and CUDA graphs take no batches
-    that add up. Nor does a net of several paintings take strengths.
+    CUDA graphs take no batches that add up, nor what is another in each step: nets of ``several``
+    paintings or with ``strengths``, a loss with a term that ``moves`` photos. Nor does a net of
+    several paintings take strengths.
     """
     if schedule not in SCHEDULES:
         raise FstError(
@@ -56,16 +56,15 @@ def require_choices(
         )
     if moving not in MOTIONS:
         raise FstError(f"loss.moving '{moving}' is unknown; use one of {', '.join(MOTIONS)}")
-    if compile and several:
-        raise FstError("compile=true is for one painting; styles= needs compile=false")
     if several and strengths:
         raise FstError(SEVERAL_STRENGTHS)
-    if compile and strengths:
-        raise FstError("compile=true is for one strength; net.strengths=true needs compile=false")
-    if compile and moves:
+    if compile and compile_mode in CUDA_GRAPHS and (several or strengths or moves):
+        asker = (
+            "styles=" if several else "net.strengths=true" if strengths else "loss.moving_weight"
+        )
         raise FstError(
-            "compile=true is for a loss that moves no photos; "
-            "loss.moving_weight needs compile=false"
+            f"compile_mode={compile_mode} replays one step as it was, and with {asker} each is "
+            "another; use compile_mode=default"
         )
     if compile and compile_mode in CUDA_GRAPHS and accumulate > 1:
         raise FstError(
@@ -92,8 +91,10 @@ class FastStyleTransfer(pl.LightningModule):
 
     ``begins`` is the step with which the schedule begins anew, in a run that goes on from its end.
 
-    ``compile`` passes net and loss, as one function, through ``torch.compile``; ``compile_mode`` is
-    its mode, of which ``reduce-overhead`` replays CUDA graphs. Validation is never compiled. On a
+    ``compile`` passes net and loss, as one function, through ``torch.compile``; the net alone where
+    the loss depends on the numbers of the photos: that of several paintings, of strengths, and one
+    that moves photos. ``compile_mode`` is its mode, of which ``reduce-overhead`` replays CUDA
+    graphs. Validation is never compiled. On a
     CUDA device all is in ``channels_last`` memory and Adam is one kernel. What is logged is taken
     from a GPU every ``trainer.log_every_n_steps`` steps only: to look is to wait for it.
     """
@@ -129,12 +130,16 @@ class FastStyleTransfer(pl.LightningModule):
         self.names = list(names)
         self.seed = seed
         self.moving_weight = moving_weight
-        self.motions_of = MOTIONS[moving]
+        self.motion = MOTIONS[moving] if moving_weight else None
         self.learning_rate = learning_rate
         self.schedule, self.begins = schedule, begins
         self.compile_mode = compile_mode
         self.replays_graphs = compile and compile_mode in CUDA_GRAPHS
-        self._step = torch.compile(losses_of, mode=compile_mode) if compile else losses_of
+        whole = not (several or strengths or moving_weight)
+        self._step = torch.compile(losses_of, mode=compile_mode) if compile and whole else losses_of
+        self._net: Callable[..., Tensor] = net.at_strength if strengths else net.forward
+        if compile and not whole:
+            self._net = torch.compile(self._net, mode=compile_mode)
 
     def forward(self, content: Tensor) -> Tensor:
         """content (B, 3, H, W), RGB in [0, 1] -> stylized, the same shape and range."""
@@ -164,13 +169,12 @@ class FastStyleTransfer(pl.LightningModule):
 
     def losses(self, photos: Tensor, samples: Sequence[int]) -> Losses:
         """The losses of a batch of training, photos (B, 3, H, W) of these sample numbers."""
-        moves: Any = self.motions_of(samples, seed=self.seed) if self.moving_weight else []
-        weight = self.moving_weight
+        rows, strengths = self._paintings(samples), None
         if self.net.strengths:
             strengths = [strength_of(sample, seed=self.seed) for sample in samples]
-            net = self.net.at_strength
-            return self._step(net, self.loss, photos, None, moves, weight, strengths)
-        return self._step(self.net, self.loss, photos, self._paintings(samples), moves, weight)
+        moves = self.motion.of(samples, seed=self.seed) if self.motion else ()
+        weight = self.moving_weight
+        return self._step(self._net, self.loss, photos, rows, self.motion, moves, weight, strengths)
 
     def validation_step(self, batch: PhotoBatch, batch_idx: int) -> Tensor:
         """The same on held-out photos, and the scores of artifacts -> the total, a scalar."""
