@@ -4,9 +4,10 @@ import dataclasses
 import math
 import re
 import shutil
+import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from fst.experiments.settings import compose
 from fst.inference import backends
 from fst.inference.bfloat16 import bfloat16_difference
 from fst.inference.pixel_net import PixelNet
+from fst.inference.runtimes import openvino_core
 from fst.inference.stylizer import Stylizer
 from fst.nets.style_card import MOST_DIFFERENCE, may_run_fast, read_card
 from fst.nets.style_file import load_style, rewrite_card
@@ -359,7 +361,7 @@ def test_stylize_says_first_in_which_precision(
 
 
 @pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, dict[str, str]]]:
+def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[bytes, dict[str, str]]]]:
     """What a stand-in for OpenVINO, which gives the photo back, was to compile: graph, settings."""
     asked: list[tuple[bytes, dict[str, str]]] = []
 
@@ -374,11 +376,14 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, dict[str, str
             return lambda inputs: [inputs["pixels"]]
 
         def get_property(self, device: str, name: str) -> list[str]:
-            return {"OPTIMIZATION_CAPABILITIES": ["FP32", "BF16"]}[name]
+            known = {"OPTIMIZATION_CAPABILITIES": ["FP32", "BF16"], "FULL_DEVICE_NAME": ["none"]}
+            return known[name]
 
     monkeypatch.setitem(sys.modules, "openvino", types.SimpleNamespace(Core=Core))
     monkeypatch.setattr(backends, "is_here", lambda name: True)
-    return asked
+    openvino_core.cache_clear()
+    yield asked
+    openvino_core.cache_clear()
 
 
 def test_openvino_is_asked_for_float32_by_name(
@@ -433,3 +438,29 @@ def test_a_benchmark_compares_exact_passes_and_has_a_line_for_the_fast_one(
     # the machine's measured rate, of which a floor is reckoned, is that of float32
     assert passes.floor_and_type("openvino", 2.0) == {"floor_s": 2.0}
     assert passes.floor_and_type("openvino, fast", 2.0) == {"dtype": "bfloat16"}
+
+
+SIGNALS = """
+import gc, os, signal, sys
+import numpy as np
+from fst import Stylizer
+signal.signal(signal.SIGUSR1, lambda *_: None)
+for _ in range(4):
+    one, other = (Stylizer(sys.argv[1], device="cpu", backend="openvino") for _ in range(2))
+    for style in (one, other):
+        style.pixels(np.zeros((1, 3, 48, 64), np.uint8))
+    del one  # the first to come goes first
+    gc.collect()
+    del other, style
+    gc.collect()
+    junk = [bytearray(os.urandom(20144)) for _ in range(200)]  # takes the memory that is free
+    for _ in range(20):
+        os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_signals_after_openvino_are_no_segmentation_fault(tiny_style: Path, tmp_path: Path) -> None:
+    """Seen on processors with AMX only, where its plugin brings a stack for signals."""
+    pytest.importorskip("openvino")
+    ended = subprocess.run([sys.executable, "-c", SIGNALS, str(tiny_style)], check=False)
+    assert ended.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -45,7 +46,7 @@ def onnx_model(
 
 def openvino_model(graph: bytes, *, threads: int, bfloat16: bool) -> Any:
     """An ``openvino.CompiledModel`` of a graph, on the CPU."""
-    core = _openvino().Core()
+    core = openvino_core()
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
@@ -70,4 +71,18 @@ def _openvino() -> Any:
 
 def openvino_has_bfloat16() -> bool:
     """Whether OpenVINO says that this processor gains by bfloat16. Nothing is timed."""
-    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """The process's only ``openvino.Core``, its plugin for the CPU loaded, never given back.
+
+    On a processor with AMX the plugin gives the thread that loads it another stack for signals, and
+    puts the one of before back as it goes. Of two plugins, the first to go leaves the second's, and
+    the second then puts back the first's, whose memory is free: the next signal, as of a loader's
+    process that ends, is a segmentation fault. So there is one, which does not go.
+    """
+    core = _openvino().Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    return core
