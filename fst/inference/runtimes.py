@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import ctypes
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -46,7 +47,7 @@ def onnx_model(
 
 def openvino_model(graph: bytes, *, threads: int, bfloat16: bool) -> Any:
     """An ``openvino.CompiledModel`` of a graph, on the CPU."""
-    core = openvino_core()
+    openvino = _openvino()
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
@@ -54,7 +55,9 @@ def openvino_model(graph: bytes, *, threads: int, bfloat16: bool) -> Any:
         # float32 in silence on one that is asked for bfloat16 and has none
         "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
     }
-    return core.compile_model(core.read_model(graph), "CPU", settings)
+    with own_signal_stack():
+        core = openvino.Core()
+        return core.compile_model(core.read_model(graph), "CPU", settings)
 
 
 def _openvino() -> Any:
@@ -71,18 +74,32 @@ def _openvino() -> Any:
 
 def openvino_has_bfloat16() -> bool:
     """Whether OpenVINO says that this processor gains by bfloat16. Nothing is timed."""
-    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    openvino = _openvino()
+    with own_signal_stack():
+        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-@functools.cache
-def openvino_core() -> Any:
-    """The process's only ``openvino.Core``, its plugin for the CPU loaded, never given back.
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of <signal.h>."""
 
-    On a processor with AMX the plugin gives the thread that loads it another stack for signals, and
-    puts the one of before back as it goes. Of two plugins, the first to go leaves the second's, and
-    the second then puts back the first's, whose memory is free: the next signal, as of a loader's
-    process that ends, is a segmentation fault. So there is one, which does not go.
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def own_signal_stack() -> Iterator[None]:
+    """This thread's stack for signals is what it was, whatever is done to it inside.
+
+    On a processor with AMX each plugin of OpenVINO's gives the thread that loads it another one,
+    and puts the one of before back as it goes. Of two, the first to go leaves the second's, and the
+    second then puts back the first's, whose memory is free: the next signal, as of a loader's
+    process that ends, is a segmentation fault. A plugin whose stack is no longer set leaves it.
     """
-    core = _openvino().Core()
-    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
-    return core
+    if sys.platform != "linux":
+        yield
+        return
+    library, before = ctypes.CDLL(None), _SignalStack()
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(before), None)
