@@ -458,11 +458,11 @@ if child == 0:
     style = Stylizer(sys.argv[1], device="cpu", backend="openvino")
     style.pixels(np.zeros((1, 3, 48, 64), np.uint8))
     os._exit(0)
-sys.exit(os.waitpid(child, 0)[1])
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_signals_after_openvino_are_no_segmentation_fault(tiny_style: Path, tmp_path: Path) -> None:
+def test_signals_after_openvino_are_no_segmentation_fault(tiny_style: Path) -> None:
     """Seen on processors with AMX only, where its plugin brings a stack for signals."""
     pytest.importorskip("openvino")
     ended = subprocess.run([sys.executable, "-c", SIGNALS, str(tiny_style)], check=False)

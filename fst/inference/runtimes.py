@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 import numpy as np
+
+from fst.system.signal_stack import own_signal_stack
 
 KEPT_INPUT = 2**21  # bytes of a pass whose memory ONNX Runtime keeps for the next one
 
@@ -55,7 +55,7 @@ def openvino_model(graph: bytes, *, threads: int, bfloat16: bool) -> Any:
         # float32 in silence on one that is asked for bfloat16 and has none
         "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
     }
-    with own_signal_stack():
+    with own_signal_stack():  # a plugin for the CPU is loaded
         core = openvino.Core()
         return core.compile_model(core.read_model(graph), "CPU", settings)
 
@@ -77,29 +77,3 @@ def openvino_has_bfloat16() -> bool:
     openvino = _openvino()
     with own_signal_stack():
         return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-class _SignalStack(ctypes.Structure):
-    """``stack_t`` of <signal.h>."""
-
-    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
-
-
-@contextmanager
-def own_signal_stack() -> Iterator[None]:
-    """This thread's stack for signals is what it was, whatever is done to it inside.
-
-    On a processor with AMX each plugin of OpenVINO's gives the thread that loads it another one,
-    and puts the one of before back as it goes. Of two, the first to go leaves the second's, and the
-    second then puts back the first's, whose memory is free: the next signal, as of a loader's
-    process that ends, is a segmentation fault. A plugin whose stack is no longer set leaves it.
-    """
-    if sys.platform != "linux":
-        yield
-        return
-    library, before = ctypes.CDLL(None), _SignalStack()
-    library.sigaltstack(None, ctypes.byref(before))
-    try:
-        yield
-    finally:
-        library.sigaltstack(ctypes.byref(before), None)

@@ -109,11 +109,11 @@ def filmed_term(stylized: Tensor, again: Tensor, shots: Sequence[Shot]) -> Tenso
 
 
 class Motion(NamedTuple):
-    """A way to move photos: how far each is, what it then looks like, and how results compare."""
+    """A kind of motion: how each photo moves, what it then looks like, and how results compare."""
 
-    of: Callable[..., Any]  # (samples, seed=) -> a motion for each of the first of them
-    seen: Callable[[Tensor, Any], Tensor]  # photos (B, 3, H, W), B motions -> the same, moved
-    term: Callable[[Tensor, Tensor, Any], Tensor]  # both stylized, B motions -> a scalar
+    moves: Callable[..., Any]  # (samples, seed=) -> a move for each of the first of them
+    seen: Callable[[Tensor, Any], Tensor]  # photos (B, 3, H, W), B moves -> the same, moved
+    term: Callable[[Tensor, Tensor, Any], Tensor]  # both stylized, B moves -> a scalar
 
 
 MOTIONS = {  # loss.moving

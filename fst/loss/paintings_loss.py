@@ -99,7 +99,7 @@ def losses_of(
     rows = None if asked is None else torch.tensor(asked, device=content.device)
     count, twice = len(content), len(moves)
     photos = content
-    if motion is not None:  # one pass for all: fewer and larger kernels
+    if motion is not None:  # one pass for all: a GPU gains by fewer, larger kernels
         photos = torch.cat([content, motion.seen(content[:twice], moves)])
         rows = None if rows is None else torch.cat([rows, rows[:twice]])
     made = net(photos) if rows is None else net(photos, rows)

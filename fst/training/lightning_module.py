@@ -172,7 +172,7 @@ class FastStyleTransfer(pl.LightningModule):
         rows, strengths = self._paintings(samples), None
         if self.net.strengths:
             strengths = [strength_of(sample, seed=self.seed) for sample in samples]
-        moves = self.motion.of(samples, seed=self.seed) if self.motion else ()
+        moves = self.motion.moves(samples, seed=self.seed) if self.motion else ()
         weight = self.moving_weight
         return self._step(self._net, self.loss, photos, rows, self.motion, moves, weight, strengths)
 
